@@ -1,0 +1,262 @@
+//! Rows on their way into a view: entities, times and cells, as text or typed, and the producer
+//! that vouches for their order. It knows nothing of views or of how rows become tiles.
+
+use crate::error::{TileError, printable};
+use crate::limits::ENTITY_BYTES_MAX;
+use crate::name::Identifier;
+use crate::scalar::{ColumnType, Scalar, check_scalar, parse_scalar};
+use crate::time::Timestamp;
+use bytes::Bytes;
+
+/// A batch of rows over named columns. A column of the view that is not named is null.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// The columns that the cells belong to, in the order of the cells.
+    pub columns: Vec<Identifier>,
+    /// The entity of each row.
+    pub entities: Vec<Bytes>,
+    /// The event time of each row, in milliseconds since the epoch.
+    pub timestamps: Vec<i64>,
+    /// The values.
+    pub cells: Cells,
+}
+
+/// The values of a batch of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cells {
+    /// Values as text, row by row.
+    Text {
+        /// The text that stands for null in any column. Without it the empty text is null for
+        /// numbers, and the empty string for strings.
+        null: Option<Bytes>,
+        /// The cells, row-major: all of the first row, then all of the second.
+        cells: Vec<Bytes>,
+    },
+    /// Values by column, of one type each.
+    Typed(Vec<TypedColumn>),
+}
+
+/// The values of one column of one type. Without `valid` every value counts; with it, a value
+/// whose entry is false is null.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TypedColumn {
+    /// Integers.
+    I64 {
+        /// One value per row.
+        values: Vec<i64>,
+        /// One entry per row: false is null.
+        valid: Option<Vec<bool>>,
+    },
+    /// Doubles.
+    F64 {
+        /// One value per row.
+        values: Vec<f64>,
+        /// One entry per row: false is null.
+        valid: Option<Vec<bool>>,
+    },
+    /// Strings.
+    Str {
+        /// One value per row.
+        values: Vec<Bytes>,
+        /// One entry per row: false is null.
+        valid: Option<Vec<bool>>,
+    },
+}
+
+/// Who wrote something, and which of its writes this is: what makes a write count exactly once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducerStamp {
+    /// The producer, known by this id within the view.
+    pub id: Bytes,
+    /// The number of the write; a producer's numbers grow.
+    pub sequence: u64,
+    /// What must have been applied last for this write to be taken.
+    pub after: After,
+}
+
+/// The sequence that a producer expects to have been applied last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It does not say.
+    Any,
+    /// None at all: this is the producer's first write.
+    First,
+    /// Exactly this one.
+    Sequence(u64),
+}
+
+impl Rows {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.entities.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.entities.is_empty()
+    }
+
+    /// Checks what needs no view: that every part has an entry per row, that no column is named
+    /// twice, and that entities and timestamps are within their bounds. Errors name the row.
+    pub fn validate(&self) -> Result<(), TileError> {
+        self.check_shape()?;
+        for (index, name) in self.columns.iter().enumerate() {
+            if self.columns[..index].contains(name) {
+                return Err(TileError::Duplicate {
+                    what: "column",
+                    name: name.clone(),
+                });
+            }
+        }
+        for (row, entity) in self.entities.iter().enumerate() {
+            check_entity(entity).map_err(|error| wrap(row, "entity".to_owned(), error))?;
+        }
+        for (row, millis) in self.timestamps.iter().enumerate() {
+            Timestamp::from_millis(*millis)
+                .map_err(|error| wrap(row, "timestamp".to_owned(), error))?;
+        }
+        Ok(())
+    }
+
+    fn check_shape(&self) -> Result<(), TileError> {
+        check_count("timestamps", self.timestamps.len(), self.len())?;
+        match &self.cells {
+            Cells::Text { cells, .. } => {
+                let expected = self.len().saturating_mul(self.columns.len());
+                check_count("cells", cells.len(), expected)
+            }
+            Cells::Typed(columns) => {
+                check_count("typed columns", columns.len(), self.columns.len())?;
+                columns
+                    .iter()
+                    .try_for_each(|column| column.check_shape(self.len()))
+            }
+        }
+    }
+
+    /// The value of a cell as a column of type `kind` takes it; none is null. Errors name the row
+    /// and the column.
+    ///
+    /// # Panics
+    /// Where the rows have no such row or column, or [`Rows::validate`] would refuse their shape.
+    pub fn cell(
+        &self,
+        row: usize,
+        column: usize,
+        kind: ColumnType,
+    ) -> Result<Option<Scalar<'_>>, TileError> {
+        let value = match &self.cells {
+            Cells::Text { null, cells } => text_cell(
+                &cells[row * self.columns.len() + column],
+                null.as_deref(),
+                kind,
+            ),
+            Cells::Typed(columns) => columns[column].cell(row, kind),
+        };
+        value.map_err(|error| wrap(row, format!("column \"{}\"", self.columns[column]), error))
+    }
+}
+
+impl TypedColumn {
+    /// The type of the values.
+    pub fn kind(&self) -> ColumnType {
+        match self {
+            Self::I64 { .. } => ColumnType::I64,
+            Self::F64 { .. } => ColumnType::F64,
+            Self::Str { .. } => ColumnType::Str,
+        }
+    }
+
+    /// How many values there are, nulls included.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::I64 { values, .. } => values.len(),
+            Self::F64 { values, .. } => values.len(),
+            Self::Str { values, .. } => values.len(),
+        }
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which values count, if any does not.
+    pub fn valid(&self) -> Option<&[bool]> {
+        match self {
+            Self::I64 { valid, .. } | Self::F64 { valid, .. } | Self::Str { valid, .. } => {
+                valid.as_deref()
+            }
+        }
+    }
+
+    fn check_shape(&self, row_count: usize) -> Result<(), TileError> {
+        check_count("values in a typed column", self.len(), row_count)?;
+        let valid_count = self.valid().map_or(row_count, <[bool]>::len);
+        check_count("validity entries in a typed column", valid_count, row_count)
+    }
+
+    fn cell(&self, row: usize, kind: ColumnType) -> Result<Option<Scalar<'_>>, TileError> {
+        if self.kind() != kind {
+            let (found, expected) = (self.kind().as_str(), kind.as_str());
+            return Err(TileError::ColumnType { found, expected });
+        }
+        if self.valid().is_some_and(|valid| !valid[row]) {
+            return Ok(None);
+        }
+        let scalar = match self {
+            Self::I64 { values, .. } => Scalar::I64(values[row]),
+            Self::F64 { values, .. } => Scalar::F64(values[row]),
+            Self::Str { values, .. } => Scalar::Str(&values[row]),
+        };
+        check_scalar(scalar).map(Some)
+    }
+}
+
+/// Checks that an entity is 1 to 65,535 bytes long.
+pub fn check_entity(entity: &[u8]) -> Result<(), TileError> {
+    if !entity.is_empty() && entity.len() <= ENTITY_BYTES_MAX {
+        return Ok(());
+    }
+    let expected = format!("1 to {ENTITY_BYTES_MAX} bytes, not {}", entity.len());
+    Err(TileError::Entity {
+        entity: printable(entity),
+        expected,
+    })
+}
+
+fn text_cell<'a>(
+    text: &'a [u8],
+    null: Option<&[u8]>,
+    kind: ColumnType,
+) -> Result<Option<Scalar<'a>>, TileError> {
+    let is_null = match null {
+        Some(token) => text == token,
+        None => text.is_empty() && kind != ColumnType::Str,
+    };
+    if is_null {
+        Ok(None)
+    } else {
+        parse_scalar(kind, text).map(Some)
+    }
+}
+
+fn check_count(what: &'static str, found: usize, expected: usize) -> Result<(), TileError> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(TileError::RowsShape {
+            what,
+            found,
+            expected,
+        })
+    }
+}
+
+fn wrap(row: usize, place: String, error: TileError) -> TileError {
+    TileError::Row {
+        row,
+        place,
+        source: Box::new(error),
+    }
+}
