@@ -1,1 +1,22 @@
-//! Placeholder while the crate is being written.
+//! How bytes survive: disks, log files, batches, group commit and recovery.
+//!
+//! This crate owns the write-ahead log and the disks beneath it. It knows nothing of tiles,
+//! commands, clocks, randomness or tokio: time, seeds and disks come in as values.
+//! The format is written down in docs/format/wal.md; comments cite its sentences as [WAL-n].
+
+mod disk;
+mod durability;
+mod error;
+pub mod limits;
+mod log;
+mod lsn;
+mod real_disk;
+mod sim_disk;
+
+pub use disk::{Disk, DiskError, DiskFile};
+pub use durability::Durability;
+pub use error::WalError;
+pub use log::{Cut, Log, LogOptions, LogStatistics, RecoveryReport, SyncDone, SyncTask};
+pub use lsn::Lsn;
+pub use real_disk::RealDisk;
+pub use sim_disk::{SimCounters, SimDisk, SimFaults, SimOperation};
