@@ -2,6 +2,7 @@
 //! block codec. Pure values: this crate knows nothing of files, sockets, clocks or tasks.
 
 mod answer;
+mod coverage;
 mod error;
 mod expression;
 pub mod limits;
@@ -16,16 +17,17 @@ mod view;
 mod window;
 
 pub use answer::{AnswerColumn, Answers, Status, Values, WindowBounds};
+pub use coverage::Coverage;
 pub use error::{ErrorKind, TileError, printable};
 pub use expression::{Expression, Function};
 pub use name::{Identifier, KEYWORDS, Name, is_keyword};
 pub use rows::{After, Cells, ProducerStamp, Rows, TypedColumn, check_entity};
 pub use scalar::{ColumnType, Scalar, check_scalar, parse_scalar};
-pub use seal::Coverage;
+pub use seal::{KnownWalk, SealSet, check_tile_range};
 pub use selector::{Selector, ViewSelector, WindowLength};
 pub use time::{Span, Timestamp, floor_to};
 pub use value::Value;
 pub use view::{
     ColumnDefinition, Edge, FeatureDefinition, LateMode, SealMode, ViewChange, ViewDefinition,
 };
-pub use window::{EdgeInput, ResolvedWindow};
+pub use window::{EdgeInput, ResolvedWindow, horizon, resolve_window};
