@@ -146,6 +146,38 @@ pub enum TileError {
         /// What is wrong with it.
         source: Box<TileError>,
     },
+    /// Text or a typed value that a column cannot take.
+    #[error("value \"{text}\": expected {expected}")]
+    Scalar {
+        /// The value, made printable.
+        text: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A feature expression that cannot be read.
+    #[error("expression \"{text}\": expected {expected}")]
+    Expression {
+        /// The text as given, made printable.
+        text: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A function over a column whose values it cannot compute with.
+    #[error("{function} over a column of type {found}: expected a column of type i64 or f64")]
+    FunctionType {
+        /// The function's name.
+        function: &'static str,
+        /// The column's type.
+        found: &'static str,
+    },
+    /// A partial that its feature cannot take.
+    #[error("partial of feature \"{feature}\": {problem}")]
+    Partial {
+        /// The feature.
+        feature: crate::Identifier,
+        /// What was wrong and what would be right.
+        problem: String,
+    },
     /// A typed column given where the view has another type.
     #[error("a value of type {found}: expected {expected}")]
     ColumnType {
@@ -193,6 +225,8 @@ impl TileError {
             | Self::Duplicate { .. }
             | Self::UnknownColumn { .. }
             | Self::Setting { .. }
+            | Self::Expression { .. }
+            | Self::FunctionType { .. }
             | Self::TileRange { .. }
             | Self::RowsShape { .. } => ErrorKind::Usage,
             Self::Selector { part, .. } => match *part {
@@ -200,7 +234,11 @@ impl TileError {
                 _ => ErrorKind::Usage,
             },
             Self::Window { .. } => ErrorKind::Window,
-            Self::Entity { .. } | Self::ColumnType { .. } | Self::Row { .. } => ErrorKind::Value,
+            Self::Entity { .. }
+            | Self::ColumnType { .. }
+            | Self::Scalar { .. }
+            | Self::Partial { .. }
+            | Self::Row { .. } => ErrorKind::Value,
             Self::TooMany { .. } => ErrorKind::Limit,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Feature { .. } => ErrorKind::Usage,

@@ -1,12 +1,24 @@
 //! What a tile is: time, windows, selectors, views, partials, the merge algebra and the tile
 //! block codec. Pure values: this crate knows nothing of files, sockets, clocks or tasks.
 
+mod accumulator;
+mod add_row;
 mod answer;
+mod component;
 mod coverage;
+mod double_double;
 mod error;
 mod expression;
+mod extreme;
+mod finish;
+mod float_sum;
+mod integer_sum;
+mod layout;
 pub mod limits;
+mod merge;
+mod moments;
 mod name;
+mod number;
 mod rows;
 mod scalar;
 mod seal;
@@ -16,10 +28,14 @@ mod value;
 mod view;
 mod window;
 
+pub use accumulator::{Accumulator, decode_accumulator, encode_accumulator};
 pub use answer::{AnswerColumn, Answers, Status, Values, WindowBounds};
+pub use component::{Component, ComponentId, ComponentKind, components_of};
 pub use coverage::Coverage;
 pub use error::{ErrorKind, TileError, printable};
 pub use expression::{Expression, Function};
+pub use finish::Finisher;
+pub use layout::{FeatureBinding, Layout};
 pub use name::{Identifier, KEYWORDS, Name, is_keyword};
 pub use rows::{After, Cells, ProducerStamp, Rows, TypedColumn, check_entity};
 pub use scalar::{ColumnType, Scalar, check_scalar, parse_scalar};
