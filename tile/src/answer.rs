@@ -220,3 +220,74 @@ fn push_nil<T: Default>(values: &mut Vec<T>, valid: &mut Vec<bool>) {
     values.push(T::default());
     valid.push(false);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_read_back_from_their_words() {
+        for status in Status::ALL {
+            assert_eq!(Status::parse(status.as_str().as_bytes()), Some(status));
+        }
+        assert_eq!(Status::parse(b"fine"), None);
+        assert!(
+            Status::ALL.is_sorted(),
+            "the order of the statuses is their precedence"
+        );
+    }
+
+    #[test]
+    fn values_of_one_type_stay_in_their_column() {
+        let mut ints = Values::ints(2);
+        ints.push(Value::Int(3));
+        ints.push(Value::Nil);
+        assert_eq!(
+            ints,
+            Values::Int {
+                values: vec![3, 0],
+                valid: vec![true, false]
+            }
+        );
+        let mut doubles = Values::doubles(2);
+        doubles.push(Value::Nil);
+        doubles.push(Value::Double(0.5));
+        assert_eq!(
+            doubles,
+            Values::Double {
+                values: vec![0.0, 0.5],
+                valid: vec![false, true]
+            }
+        );
+        assert_eq!(
+            (doubles.get(0), doubles.get(1)),
+            (Value::Nil, Value::Double(0.5))
+        );
+    }
+
+    #[test]
+    fn a_column_that_cannot_hold_a_value_keeps_all_it_held() {
+        let big = Value::Big(i128::from(i64::MAX) + 1);
+        let mut values = Values::ints(3);
+        for value in [Value::Int(1), Value::Nil, big.clone(), Value::Int(2)] {
+            values.push(value);
+        }
+        let expected = vec![Value::Int(1), Value::Nil, big, Value::Int(2)];
+        assert_eq!(values, Values::Any(expected));
+        assert_eq!(values.len(), 4);
+    }
+
+    #[test]
+    fn rows_share_a_single_window_or_have_their_own() {
+        let bounds = |end| WindowBounds { start: None, end };
+        let mut column = AnswerColumn {
+            values: Values::any(2),
+            statuses: vec![Status::Empty; 2],
+            bounds: vec![bounds(1)],
+            tiles_read: vec![0; 2],
+        };
+        assert_eq!(column.bounds_of(1), bounds(1));
+        column.bounds = vec![bounds(1), bounds(2)];
+        assert_eq!(column.bounds_of(1), bounds(2));
+    }
+}

@@ -16,7 +16,7 @@ pub const ENTITY_BYTES_MAX: usize = 65_535;
 /// Join keys of a view.
 pub const KEY_COUNT_MAX: usize = 16;
 
-/// Input columns of a view, counting every column it ever had.
+/// Input columns of a view.
 pub const COLUMN_COUNT_MAX: usize = 1_024;
 
 /// Features of a view.

@@ -260,3 +260,175 @@ fn wrap(row: usize, place: String, error: TileError) -> TileError {
         source: Box::new(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identifier(text: &str) -> Identifier {
+        Identifier::parse(text.as_bytes()).unwrap()
+    }
+
+    fn text_rows(null: Option<&'static str>, cells: &[&'static str]) -> Rows {
+        let row_count = cells.len() / 2;
+        Rows {
+            columns: vec![identifier("amount"), identifier("item")],
+            entities: vec![Bytes::from_static(b"u:42"); row_count],
+            timestamps: vec![1_000; row_count],
+            cells: Cells::Text {
+                null: null.map(|token| Bytes::from_static(token.as_bytes())),
+                cells: cells
+                    .iter()
+                    .map(|cell| Bytes::from_static(cell.as_bytes()))
+                    .collect(),
+            },
+        }
+    }
+
+    fn typed_rows(columns: Vec<TypedColumn>) -> Rows {
+        let cells = Cells::Typed(columns);
+        Rows {
+            cells,
+            ..text_rows(None, &["1", "a", "2", "b"])
+        }
+    }
+
+    fn amounts(valid: Option<Vec<bool>>) -> TypedColumn {
+        TypedColumn::F64 {
+            values: vec![0.5, -0.0],
+            valid,
+        }
+    }
+
+    fn items(text: &'static [u8]) -> TypedColumn {
+        let values = vec![Bytes::from_static(text), Bytes::from_static(b"b")];
+        TypedColumn::Str {
+            values,
+            valid: None,
+        }
+    }
+
+    #[test]
+    fn without_a_token_empty_text_is_null_for_numbers_alone() {
+        let rows = text_rows(None, &["1", "a", "", ""]);
+        assert_eq!(rows.validate(), Ok(()));
+        assert_eq!(rows.cell(0, 0, ColumnType::I64), Ok(Some(Scalar::I64(1))));
+        assert_eq!(
+            rows.cell(0, 1, ColumnType::Str),
+            Ok(Some(Scalar::Str(b"a")))
+        );
+        assert_eq!(rows.cell(1, 0, ColumnType::I64), Ok(None));
+        assert_eq!(rows.cell(1, 0, ColumnType::F64), Ok(None));
+        assert_eq!(rows.cell(1, 1, ColumnType::Str), Ok(Some(Scalar::Str(b""))));
+    }
+
+    #[test]
+    fn a_token_is_null_in_any_column() {
+        let rows = text_rows(Some("NA"), &["NA", "NA", "", ""]);
+        assert_eq!(rows.cell(0, 0, ColumnType::F64), Ok(None));
+        assert_eq!(rows.cell(0, 1, ColumnType::Str), Ok(None));
+        assert!(
+            rows.cell(1, 0, ColumnType::F64).is_err(),
+            "empty text is no number"
+        );
+        assert_eq!(rows.cell(1, 1, ColumnType::Str), Ok(Some(Scalar::Str(b""))));
+    }
+
+    #[test]
+    fn a_bad_cell_is_named_by_row_and_column() {
+        let rows = text_rows(None, &["1", "a", "x", "b"]);
+        let error = rows.cell(1, 0, ColumnType::I64).unwrap_err().to_string();
+        assert!(
+            error.starts_with("row 2 (counted from 1), column \"amount\": "),
+            "{error}"
+        );
+        assert!(error.contains("\"x\""), "{error}");
+    }
+
+    #[test]
+    fn typed_cells_are_checked_like_text() {
+        let rows = typed_rows(vec![amounts(Some(vec![false, true])), items(b"a")]);
+        assert_eq!(rows.validate(), Ok(()));
+        assert_eq!(rows.cell(0, 0, ColumnType::F64), Ok(None));
+        let Ok(Some(Scalar::F64(zero))) = rows.cell(1, 0, ColumnType::F64) else {
+            panic!("the second amount is a double");
+        };
+        assert_eq!(zero.to_bits(), 0, "minus zero is stored as zero");
+        let rows = typed_rows(vec![amounts(None), items(b"\xFF")]);
+        assert!(
+            rows.cell(0, 1, ColumnType::Str).is_err(),
+            "a string is UTF-8"
+        );
+    }
+
+    #[test]
+    fn a_typed_column_has_the_type_of_the_view() {
+        let rows = typed_rows(vec![amounts(None), items(b"a")]);
+        let error = rows.cell(0, 0, ColumnType::I64).unwrap_err().to_string();
+        assert!(
+            error.ends_with("a value of type f64: expected i64"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn rows_of_uneven_parts_are_refused() {
+        let is_refused = |change: &dyn Fn(&mut Rows)| {
+            let mut rows = text_rows(None, &["1", "a", "2", "b"]);
+            assert_eq!(rows.validate(), Ok(()));
+            change(&mut rows);
+            rows.validate().unwrap_err()
+        };
+        let shape = |what, found, expected| TileError::RowsShape {
+            what,
+            found,
+            expected,
+        };
+        let lost_time = is_refused(&|rows| rows.timestamps.truncate(1));
+        assert_eq!(lost_time, shape("timestamps", 1, 2));
+        let lost_column = is_refused(&|rows| rows.columns.truncate(1));
+        assert_eq!(lost_column, shape("cells", 4, 2));
+        let typed = |columns: Vec<TypedColumn>| typed_rows(columns).validate().unwrap_err();
+        assert_eq!(typed(vec![amounts(None)]), shape("typed columns", 1, 2));
+        let short = TypedColumn::I64 {
+            values: vec![1],
+            valid: None,
+        };
+        assert_eq!(
+            typed(vec![short, items(b"a")]),
+            shape("values in a typed column", 1, 2)
+        );
+        let short = amounts(Some(vec![true]));
+        let expected = shape("validity entries in a typed column", 1, 2);
+        assert_eq!(typed(vec![short, items(b"a")]), expected);
+    }
+
+    #[test]
+    fn bounds_are_checked_row_by_row() {
+        let mut rows = text_rows(None, &["1", "a", "2", "b"]);
+        rows.timestamps[1] = i64::MAX;
+        let error = rows.validate().unwrap_err().to_string();
+        assert!(
+            error.starts_with("row 2 (counted from 1), timestamp: "),
+            "{error}"
+        );
+        rows.timestamps[1] = 0;
+        rows.entities[0] = Bytes::new();
+        let error = rows.validate().unwrap_err().to_string();
+        assert!(
+            error.starts_with("row 1 (counted from 1), entity: "),
+            "{error}"
+        );
+        rows.entities[0] = Bytes::from(vec![b'x'; ENTITY_BYTES_MAX]);
+        assert_eq!(rows.validate(), Ok(()));
+        rows.columns[1] = identifier("amount");
+        let error = rows.validate().unwrap_err();
+        assert_eq!(
+            error,
+            TileError::Duplicate {
+                what: "column",
+                name: identifier("amount")
+            }
+        );
+    }
+}
