@@ -12,6 +12,9 @@ mod log;
 mod lsn;
 mod real_disk;
 mod sim_disk;
+mod sim_inode;
+mod sim_random;
+mod sim_state;
 
 pub use disk::{Disk, DiskError, DiskFile};
 pub use durability::Durability;

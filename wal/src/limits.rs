@@ -7,6 +7,9 @@ pub const HEADER_BYTES: usize = 64;
 /// sync begins at the next multiple of it.
 pub const PAGE_BYTES: u64 = 4096;
 
+/// The unit that a simulated disk writes as a whole.
+pub const SECTOR_BYTES: usize = 512;
+
 /// Frames begin at multiples of this within a file.
 pub const FRAME_ALIGNMENT: u64 = 8;
 
