@@ -1,1 +1,16 @@
-//! Placeholder while the crate is being written.
+//! How peers talk: one closed set of commands and replies, and two encodings of them, RESP and the
+//! native binary protocol. Bytes in, values out and back: this crate knows nothing of sockets,
+//! files, clocks or the engine.
+
+mod arguments;
+mod command;
+mod error;
+pub mod limits;
+mod reply;
+pub mod resp;
+
+pub use arguments::Arguments;
+pub use command::*;
+pub use error::{ErrorCode, ErrorReply, ProtocolError};
+pub use limits::Limits;
+pub use reply::{Reply, WindowsReply};
