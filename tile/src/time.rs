@@ -26,7 +26,7 @@ pub const fn floor_to(millis: i64, step: i64) -> i64 {
 impl Timestamp {
     /// The timestamp at `millis`, or an error beyond 2^53 either way.
     pub fn from_millis(millis: i64) -> Result<Self, TileError> {
-        if -TIME_MILLIS_MAX <= millis && millis <= TIME_MILLIS_MAX {
+        if (-TIME_MILLIS_MAX..=TIME_MILLIS_MAX).contains(&millis) {
             Ok(Self(millis))
         } else {
             Err(TileError::Timestamp {
@@ -85,7 +85,7 @@ impl Span {
 
     /// The span of `millis`, or an error below 0 or above 2^53.
     pub fn from_millis(millis: i64) -> Result<Self, TileError> {
-        if 0 <= millis && millis <= TIME_MILLIS_MAX {
+        if (0..=TIME_MILLIS_MAX).contains(&millis) {
             Ok(Self(millis))
         } else {
             Err(TileError::Duration {
