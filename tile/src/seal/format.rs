@@ -244,28 +244,22 @@ mod tests {
 
     #[test]
     fn every_rule_of_the_format_is_checked() {
-        let (_, bytes) = example();
-        let refused = |change: &dyn Fn(&mut Vec<u8>)| {
-            let mut changed = bytes.clone();
-            change(&mut changed);
-            SealSet::decode(&changed).unwrap_err().to_string()
-        };
-        let swapped: &dyn Fn(&mut Vec<u8>) = &|bytes| bytes[24..32].copy_from_slice(&[0; 8]);
-        let same_time: &dyn Fn(&mut Vec<u8>) = &|bytes| bytes[64] = 0;
-        for (rule, change) in [
-            (
-                "[SEALS-1]",
-                &(|bytes: &mut Vec<u8>| bytes.truncate(15)) as &dyn Fn(&mut Vec<u8>),
-            ),
-            ("[SEALS-2]", &|bytes| bytes[0] = 2),
-            ("[SEALS-3]", &|bytes| bytes[4] = 2),
-            ("[SEALS-3]", &|bytes| bytes[7] = 0xFF),
-            ("[SEALS-3]", &|bytes| bytes.push(0)),
-            ("[SEALS-4]", &|bytes| bytes[12] = 1),
-            ("[SEALS-5]", swapped),
-            ("[SEALS-6]", same_time),
-        ] {
-            let error = refused(change);
+        /// Breaks a rule in the example's bytes.
+        type Break = fn(&mut Vec<u8>);
+        let breaks: [(&str, Break); 8] = [
+            ("[SEALS-1]", |bytes| bytes.truncate(15)),
+            ("[SEALS-2]", |bytes| bytes[0] = 2),
+            ("[SEALS-3]", |bytes| bytes[4] = 2),
+            ("[SEALS-3]", |bytes| bytes[7] = 0xFF),
+            ("[SEALS-3]", |bytes| bytes.push(0)),
+            ("[SEALS-4]", |bytes| bytes[12] = 1),
+            ("[SEALS-5]", |bytes| bytes[24..32].fill(0)),
+            ("[SEALS-6]", |bytes| bytes[64] = 0),
+        ];
+        for (rule, change) in breaks {
+            let (_, mut bytes) = example();
+            change(&mut bytes);
+            let error = SealSet::decode(&bytes).unwrap_err().to_string();
             assert!(error.contains(rule), "{error} cites {rule}");
         }
     }
