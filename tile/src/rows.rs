@@ -2,7 +2,7 @@
 //! that vouches for their order. It knows nothing of views or of how rows become tiles.
 
 use crate::error::{TileError, printable};
-use crate::limits::ENTITY_BYTES_MAX;
+use crate::limits::{COLUMN_COUNT_MAX, ENTITY_BYTES_MAX};
 use crate::name::Identifier;
 use crate::scalar::{ColumnType, Scalar, check_scalar, parse_scalar};
 use crate::time::Timestamp;
@@ -100,6 +100,14 @@ impl Rows {
     /// twice, and that entities and timestamps are within their bounds. Errors name the row.
     pub fn validate(&self) -> Result<(), TileError> {
         self.check_shape()?;
+        let count = self.columns.len();
+        if COLUMN_COUNT_MAX < count {
+            return Err(TileError::TooMany {
+                what: "columns",
+                count,
+                limit: COLUMN_COUNT_MAX,
+            });
+        }
         for (index, name) in self.columns.iter().enumerate() {
             if self.columns[..index].contains(name) {
                 return Err(TileError::Duplicate {
@@ -430,5 +438,17 @@ mod tests {
                 name: identifier("amount")
             }
         );
+    }
+
+    #[test]
+    fn rows_name_as_many_columns_as_a_view_may_have() {
+        let mut rows = text_rows(None, &[]);
+        rows.columns = (0..COLUMN_COUNT_MAX)
+            .map(|index| identifier(&format!("c{index}")))
+            .collect();
+        assert_eq!(rows.validate(), Ok(()));
+        rows.columns.push(identifier("one_more"));
+        let error = rows.validate().unwrap_err().to_string();
+        assert_eq!(error, "1025 columns: expected at most 1024");
     }
 }
