@@ -5,6 +5,7 @@
 use crate::accumulator::Accumulator;
 use crate::component::{Component, ComponentId, ComponentKind};
 use crate::expression::Function;
+use crate::lane::LaneKind;
 use crate::name::Identifier;
 use crate::number::index;
 use crate::scalar::ColumnType;
@@ -21,6 +22,8 @@ pub struct Layout {
     /// The words of an empty state.
     identity: Box<[u64]>,
     side_count: usize,
+    /// The lanes of a block, in the order of the slots.
+    lanes: Box<[LaneShape]>,
 }
 
 /// A feature with its input column resolved to the column's index within the view and its type.
@@ -34,6 +37,14 @@ pub struct FeatureBinding {
     pub name: Identifier,
 }
 
+/// A lane of a block: one word of a component, or the lengths of its texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LaneShape {
+    pub(crate) kind: LaneKind,
+    /// Whether the texts themselves follow the lane.
+    pub(crate) is_text: bool,
+}
+
 /// Where a component lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -43,8 +54,12 @@ pub(crate) struct Slot {
     pub(crate) word: u32,
     /// Its side, if it has one.
     pub(crate) side: u32,
+    /// The first of its lanes in a block.
+    pub(crate) lane: u32,
     /// The word of the count of the same column, for moments; else 0.
     pub(crate) count_word: u32,
+    /// The lane of that count.
+    pub(crate) count_lane: u32,
     /// The slot of the same component in the layout that this one was projected from.
     pub(crate) source: u16,
 }
@@ -124,6 +139,18 @@ impl Layout {
         &self.slots
     }
 
+    pub(crate) fn lanes(&self) -> &[LaneShape] {
+        &self.lanes
+    }
+
+    /// How many lanes the first components of the layout have.
+    pub(crate) fn lane_count(&self, component_count: usize) -> usize {
+        match self.slots.get(component_count) {
+            Some(next) => index(next.lane),
+            None => self.lanes.len(),
+        }
+    }
+
     pub(crate) fn identity(&self) -> &[u64] {
         &self.identity
     }
@@ -181,6 +208,7 @@ impl Layout {
             order: Box::default(),
             identity: Box::default(),
             side_count: 0,
+            lanes: Box::default(),
         };
         layout.place(&sources);
         layout.order_slots();
@@ -191,24 +219,30 @@ impl Layout {
     fn place(&mut self, sources: &[u16]) {
         let mut slots = Vec::with_capacity(self.components.len());
         let mut identity = Vec::new();
+        let mut lanes = Vec::new();
         for ((_, component), &source) in self.components.iter().zip(sources) {
             slots.push(Slot {
                 kind: component.kind,
                 column: component.column,
                 word: place_of(identity.len()),
                 side: place_of(self.side_count),
+                lane: place_of(lanes.len()),
                 count_word: 0,
+                count_lane: 0,
                 source,
             });
             identity.extend_from_slice(identity_words(component.kind));
+            lanes.extend(lane_shapes(component.kind));
             self.side_count += usize::from(has_side(component.kind));
         }
         self.slots = slots.into_boxed_slice();
         self.identity = identity.into_boxed_slice();
+        self.lanes = lanes.into_boxed_slice();
         for at in 0..self.slots.len() {
             if self.slots[at].kind == ComponentKind::Moments {
-                let count = self.count_slot(self.slots[at].column);
-                self.slots[at].count_word = self.slots[count].word;
+                let count = self.slots[self.count_slot(self.slots[at].column)];
+                self.slots[at].count_word = count.word;
+                self.slots[at].count_lane = count.lane;
             }
         }
     }
@@ -281,6 +315,44 @@ pub(crate) fn identity_words(kind: ComponentKind) -> &'static [u64] {
         ComponentKind::Last(ColumnType::Str) => &[LEAST_INTEGER],
         ComponentKind::First(_) => &[GREATEST_INTEGER, 0],
         ComponentKind::Last(_) => &[LEAST_INTEGER, 0],
+    }
+}
+
+/// The lanes of a component: one per word, and one for the lengths of its texts.
+fn lane_shapes(kind: ComponentKind) -> impl Iterator<Item = LaneShape> {
+    let words = identity_words(kind).iter().enumerate();
+    let of_word = move |(at, &empty)| LaneShape {
+        kind: LaneKind {
+            is_double: at < leading_doubles(kind) || Some(at) == trailing_double(kind),
+            empty,
+        },
+        is_text: false,
+    };
+    let lengths = LaneShape {
+        kind: LaneKind {
+            is_double: false,
+            empty: 0,
+        },
+        is_text: true,
+    };
+    words.map(of_word).chain(has_side(kind).then_some(lengths))
+}
+
+/// How many of a component's first words are doubles.
+fn leading_doubles(kind: ComponentKind) -> usize {
+    match kind {
+        ComponentKind::SumF64 => 2,
+        ComponentKind::Moments => 4,
+        ComponentKind::Min(ColumnType::F64) | ComponentKind::Max(ColumnType::F64) => 1,
+        _ => 0,
+    }
+}
+
+/// The word after others that is a double.
+fn trailing_double(kind: ComponentKind) -> Option<usize> {
+    match kind {
+        ComponentKind::First(ColumnType::F64) | ComponentKind::Last(ColumnType::F64) => Some(1),
+        _ => None,
     }
 }
 

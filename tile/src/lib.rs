@@ -4,6 +4,7 @@
 mod accumulator;
 mod add_row;
 mod answer;
+mod block;
 mod component;
 mod coverage;
 mod double_double;
@@ -12,7 +13,9 @@ mod expression;
 mod extreme;
 mod finish;
 mod float_sum;
+mod fold;
 mod integer_sum;
+mod lane;
 mod layout;
 pub mod limits;
 mod merge;
@@ -30,6 +33,7 @@ mod window;
 
 pub use accumulator::{Accumulator, decode_accumulator, encode_accumulator};
 pub use answer::{AnswerColumn, Answers, Status, Values, WindowBounds};
+pub use block::{Block, TileRow, encode_block};
 pub use component::{Component, ComponentId, ComponentKind, components_of};
 pub use coverage::Coverage;
 pub use error::{ErrorKind, TileError, printable};

@@ -1,0 +1,562 @@
+//! The tile block: many tiles of one entity and view side by side, column by column
+//! (docs/format/block.md). It knows nothing of entities, files or checksums: whoever stores
+//! blocks says which layout and tile size they have, and proves that their bytes are whole.
+
+use crate::accumulator::{Accumulator, Side, extent};
+use crate::component::ComponentKind;
+use crate::error::TileError;
+use crate::lane::{Descriptor, Lane, LaneKind, encode_lane, is_scale};
+use crate::layout::{LaneShape, Layout, Slot};
+use crate::number::{count, index};
+use smallvec::SmallVec;
+
+/// A tile to be encoded.
+#[derive(Debug, Clone, Copy)]
+pub struct TileRow<'a> {
+    /// The tile's start in milliseconds, a multiple of the tile size.
+    pub start: i64,
+    /// Whether the tile hides everything older; else it adds to it.
+    pub base: bool,
+    /// The tile's state, under the layout of the block.
+    pub accumulator: &'a Accumulator,
+}
+
+/// An encoded block, checked so far that no access goes out of bounds.
+#[derive(Debug, Clone)]
+pub struct Block<'a> {
+    pub(crate) layout: &'a Layout,
+    bytes: &'a [u8],
+    tile_span: i64,
+    tile_count: usize,
+    component_count: usize,
+    flags: Flags,
+    clears: &'a [[u8; CLEAR_BYTES]],
+    base_bits: &'a [u8],
+    starts: Lane<'a>,
+    /// The payload of each lane, as an offset from the beginning of the block.
+    offsets: SmallVec<[u32; 32]>,
+}
+
+/// Appends the block of these tiles, ascending by start, to `out`. `clears` are half-open ranges
+/// of time in which everything older than the block is hidden. Panics where tiles do not ascend,
+/// are no multiples of `tile_span`, or number more than 65,535: the caller's bugs.
+pub fn encode_block(
+    layout: &Layout,
+    tile_span: i64,
+    clears: &[(i64, i64)],
+    rows: &[TileRow<'_>],
+    out: &mut Vec<u8>,
+) {
+    assert_rows(layout, tile_span, rows);
+    let indexes: Vec<u64> = rows
+        .iter()
+        .map(|row| (row.start / tile_span).cast_unsigned())
+        .collect();
+    let mut flags = Flags::new(rows, clears);
+    let mut payload = Vec::new();
+    let starts = encode_starts(&indexes, &mut flags, &mut payload);
+
+    out.extend_from_slice(&short(rows.len()).to_le_bytes());
+    out.extend_from_slice(&short(layout.components().len()).to_le_bytes());
+    out.push(flags.0);
+    out.push(starts.0);
+    let descriptors_at = out.len();
+    out.resize(descriptors_at + layout.lanes().len(), 0);
+    encode_clears(clears, out);
+    if flags.has_base_bits() {
+        out.extend(rows.chunks(8).map(base_bits_of));
+    }
+    out.extend_from_slice(&payload);
+    let mut lane = descriptors_at;
+    let mut words = Vec::with_capacity(rows.len());
+    for slot in layout.slots() {
+        for at in 0..slot.word_count() {
+            words.clear();
+            words.extend(rows.iter().map(|row| lane_word(slot, at, row)));
+            out[lane] = encode_lane(layout.lanes()[lane - descriptors_at].kind, &words, out).0;
+            lane += 1;
+        }
+        if slot.has_side() {
+            out[lane] = encode_sides(slot, rows, out).0;
+            lane += 1;
+        }
+    }
+}
+
+impl<'a> Block<'a> {
+    /// Checks the bytes of a block that was encoded under `layout`, or under an older layout of
+    /// which it is an extension. Any bytes that pass can be read in full without a panic; whether
+    /// they are those that were written is for a checksum to say.
+    pub fn parse(bytes: &'a [u8], layout: &'a Layout, tile_span: i64) -> Result<Self, TileError> {
+        assert!(0 < tile_span, "a tile size is positive");
+        let Some((header, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(corrupt(0, "a header of 6 bytes", bytes.len()));
+        };
+        let [
+            count_low,
+            count_high,
+            components_low,
+            components_high,
+            flags,
+            starts,
+        ] = *header;
+        let flags = Flags(flags);
+        if !flags.is_valid() {
+            return Err(corrupt(FLAGS_AT, "known flags, the rest zero", flags.0));
+        }
+        let component_count = usize::from(u16::from_le_bytes([components_low, components_high]));
+        if layout.components().len() < component_count {
+            let expected = "no more components than the layout has";
+            return Err(corrupt(COMPONENT_COUNT_AT, expected, component_count));
+        }
+        let tile_count = usize::from(u16::from_le_bytes([count_low, count_high]));
+        let mut cursor = Cursor {
+            bytes,
+            at: HEADER_BYTES,
+            tile_count,
+        };
+        let lanes = &layout.lanes()[..layout.lane_count(component_count)];
+        let descriptors = cursor.take(lanes.len())?;
+        let clears = cursor.clears(flags)?;
+        let base_bits = cursor.take(if flags.has_base_bits() {
+            tile_count.div_ceil(8)
+        } else {
+            0
+        })?;
+        let starts = cursor.starts(flags, Descriptor(starts))?;
+        let offsets = cursor.lanes(lanes, descriptors)?;
+        if cursor.at != bytes.len() {
+            return Err(corrupt(
+                cursor.at,
+                "the end of the block",
+                bytes.len() - cursor.at,
+            ));
+        }
+        Ok(Self {
+            layout,
+            bytes,
+            tile_span,
+            tile_count,
+            component_count,
+            flags,
+            clears,
+            base_bits,
+            starts,
+            offsets,
+        })
+    }
+
+    /// How many tiles the block holds.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.tile_count
+    }
+
+    /// Whether it holds no tiles; it may still hold clears.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.tile_count == 0
+    }
+
+    /// The start of a tile, in milliseconds.
+    #[inline]
+    pub fn start(&self, at: usize) -> i64 {
+        assert!(at < self.tile_count, "the tile is in the block");
+        let offset = match self.flags.is_dense() {
+            true => count(at),
+            false => self.starts.delta(at),
+        };
+        let tile = self.starts.base().wrapping_add(offset.cast_signed());
+        tile.saturating_mul(self.tile_span)
+    }
+
+    /// How many tiles start before `timestamp`, in milliseconds.
+    #[inline]
+    pub fn lower_bound(&self, timestamp: i64) -> usize {
+        // The first tile index whose start is not before the timestamp.
+        let floor = timestamp.div_euclid(self.tile_span);
+        let ceiling = floor + i64::from(timestamp.rem_euclid(self.tile_span) != 0);
+        let Ok(bound) = u64::try_from(i128::from(ceiling) - i128::from(self.starts.base())) else {
+            return 0;
+        };
+        match self.flags.is_dense() {
+            true => usize::try_from(bound).map_or(self.tile_count, |at| at.min(self.tile_count)),
+            false => self.starts.deltas_below(bound, self.tile_count),
+        }
+    }
+
+    /// Whether any tile hides what is older.
+    #[inline]
+    pub fn has_base(&self) -> bool {
+        self.flags.has_all_bases() || self.flags.has_base_bits()
+    }
+
+    /// Whether the tile hides what is older.
+    #[inline]
+    pub fn is_base(&self, at: usize) -> bool {
+        assert!(at < self.tile_count, "the tile is in the block");
+        if self.flags.has_base_bits() {
+            return self.base_bits[at / 8] >> (at % 8) & 1 == 1;
+        }
+        self.flags.has_all_bases()
+    }
+
+    /// The half-open ranges of time, in milliseconds, in which everything older is hidden.
+    pub fn clears(&self) -> impl Iterator<Item = (i64, i64)> + use<'a> {
+        self.clears.iter().map(|clear| {
+            let [a, b, c, d, e, f, g, h, rest @ ..] = *clear;
+            (
+                i64::from_le_bytes([a, b, c, d, e, f, g, h]),
+                i64::from_le_bytes(rest),
+            )
+        })
+    }
+
+    /// The state of one tile under the layout that the block was parsed with.
+    pub fn accumulator(&self, at: usize) -> Accumulator {
+        assert!(at < self.tile_count, "the tile is in the block");
+        let mut accumulator = self.layout.empty();
+        let (_, side_count) = extent(self.layout, self.component_count);
+        for slot in &self.layout.slots()[..self.component_count] {
+            let first = index(slot.word);
+            for word in 0..slot.word_count() {
+                accumulator.words[first + word] = self.lane(slot, word).word(at);
+            }
+            restore_words(slot, self.start(at), &mut accumulator.words);
+            if slot.side_index() < side_count && slot.has_side() {
+                accumulator.sides[slot.side_index()] =
+                    self.text(slot, at).map(|text| Side::Text(text.into()));
+            }
+        }
+        accumulator
+    }
+
+    /// The slot of the component with the same id as the one at `position` of `into_layout`, if
+    /// the block has it.
+    #[inline]
+    pub(crate) fn source_slot(&self, into_layout: &Layout, position: usize) -> Option<&'a Slot> {
+        let id = into_layout.components()[position].0;
+        let guess = into_layout.slots()[position].source;
+        let at = self.layout.position_of(id, guess)?;
+        (at < self.component_count).then(|| &self.layout.slots()[at])
+    }
+
+    /// A lane of a component: its word, or after its words the lengths of its texts plus one.
+    #[inline]
+    pub(crate) fn lane(&self, slot: &Slot, word: usize) -> Lane<'a> {
+        self.lane_at(index(slot.lane) + word)
+    }
+
+    /// The lane of the count that goes with moments.
+    #[inline]
+    pub(crate) fn count_lane(&self, slot: &Slot) -> Lane<'a> {
+        self.lane_at(index(slot.count_lane))
+    }
+
+    /// The text of a component in one tile.
+    pub(crate) fn text(&self, slot: &Slot, at: usize) -> Option<&'a [u8]> {
+        let lengths = self.lane(slot, slot.word_count());
+        let length = stored_length(lengths.word(at))?;
+        let before: usize = (0..at)
+            .filter_map(|earlier| stored_length(lengths.word(earlier)))
+            .sum();
+        let (_, texts) = self.texts(slot);
+        Some(&texts[before..before + length])
+    }
+
+    /// The lengths of a component's texts plus one, and the texts back to back.
+    pub(crate) fn texts(&self, slot: &Slot) -> (Lane<'a>, &'a [u8]) {
+        let at = index(slot.lane) + slot.word_count();
+        let payload = self.descriptor(at).payload_bytes(self.tile_count);
+        let from = index(self.offsets[at]) + payload + TEXT_LENGTH_BYTES;
+        (self.lane_at(at), &self.bytes[from..])
+    }
+
+    #[inline]
+    fn lane_at(&self, at: usize) -> Lane<'a> {
+        let payload = &self.bytes[index(self.offsets[at])..];
+        Lane::new(
+            self.descriptor(at),
+            self.layout.lanes()[at].kind,
+            self.tile_count,
+            payload,
+        )
+    }
+
+    #[inline]
+    fn descriptor(&self, lane: usize) -> Descriptor {
+        Descriptor(self.bytes[HEADER_BYTES + lane])
+    }
+}
+
+/// The byte of flags in a block's header.
+#[derive(Debug, Clone, Copy)]
+struct Flags(u8);
+
+impl Flags {
+    const ALL_BASES: u8 = 1;
+    const BASE_BITS: u8 = 1 << 1;
+    const CLEARS: u8 = 1 << 2;
+    const DENSE: u8 = 1 << 3;
+
+    fn new(rows: &[TileRow<'_>], clears: &[(i64, i64)]) -> Self {
+        let bases = rows.iter().filter(|row| row.base).count();
+        let base_flag = match bases {
+            0 => 0,
+            _ if bases == rows.len() => Self::ALL_BASES,
+            _ => Self::BASE_BITS,
+        };
+        Self(base_flag | if clears.is_empty() { 0 } else { Self::CLEARS })
+    }
+
+    fn is_valid(self) -> bool {
+        let bases = Self::ALL_BASES | Self::BASE_BITS;
+        self.0 & !(bases | Self::CLEARS | Self::DENSE) == 0 && self.0 & bases != bases
+    }
+
+    fn has_all_bases(self) -> bool {
+        self.0 & Self::ALL_BASES != 0
+    }
+
+    fn has_base_bits(self) -> bool {
+        self.0 & Self::BASE_BITS != 0
+    }
+
+    fn has_clears(self) -> bool {
+        self.0 & Self::CLEARS != 0
+    }
+
+    fn is_dense(self) -> bool {
+        self.0 & Self::DENSE != 0
+    }
+}
+
+/// Walks the parts of a block, checking that each is there.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    tile_count: usize,
+}
+
+impl<'a> Cursor<'a> {
+    #[inline]
+    fn take(&mut self, length: usize) -> Result<&'a [u8], TileError> {
+        let rest = &self.bytes[self.at..];
+        let Some(taken) = rest.get(..length) else {
+            return Err(corrupt(self.at, "more bytes", rest.len()));
+        };
+        self.at += length;
+        Ok(taken)
+    }
+
+    fn clears(&mut self, flags: Flags) -> Result<&'a [[u8; CLEAR_BYTES]], TileError> {
+        if !flags.has_clears() {
+            return Ok(&[]);
+        }
+        let mut clear_count = [0; 2];
+        clear_count.copy_from_slice(self.take(2)?);
+        let clear_count = usize::from(u16::from_le_bytes(clear_count));
+        Ok(self.take(clear_count * CLEAR_BYTES)?.as_chunks().0)
+    }
+
+    #[inline]
+    fn starts(&mut self, flags: Flags, descriptor: Descriptor) -> Result<Lane<'a>, TileError> {
+        // Nor do starts have a scale or holes, which would break their order.
+        let is_plain = descriptor.0 & PLAIN_MASK == descriptor.0 && descriptor.is_valid();
+        let fits = is_plain && (!flags.is_dense() || descriptor.delta_width() == 0);
+        if !fits || descriptor == Descriptor::EMPTY {
+            return Err(corrupt(STARTS_AT, "a descriptor of starts", descriptor.0));
+        }
+        let payload = self.take(descriptor.payload_bytes(self.tile_count))?;
+        Ok(Lane::new(descriptor, INTEGERS, self.tile_count, payload))
+    }
+
+    #[inline]
+    fn lanes(
+        &mut self,
+        lanes: &[LaneShape],
+        descriptors: &[u8],
+    ) -> Result<SmallVec<[u32; 32]>, TileError> {
+        let mut offsets = SmallVec::with_capacity(lanes.len());
+        for (lane, (shape, &descriptor)) in lanes.iter().zip(descriptors).enumerate() {
+            let descriptor = Descriptor(descriptor);
+            let Ok(offset) = u32::try_from(self.at) else {
+                return Err(corrupt(self.at, "a block below 4 GiB", self.bytes.len()));
+            };
+            offsets.push(offset);
+            let payload = self.take(descriptor.payload_bytes(self.tile_count))?;
+            if !descriptor.fits(shape.kind, payload) {
+                let expected = "a descriptor and scale of the lane's kind";
+                return Err(corrupt(HEADER_BYTES + lane, expected, descriptor.0));
+            }
+            if shape.is_text {
+                self.texts(Lane::new(descriptor, shape.kind, self.tile_count, payload))?;
+            }
+        }
+        Ok(offsets)
+    }
+
+    /// Passes over the texts whose lengths plus one are given.
+    fn texts(&mut self, lengths: Lane<'_>) -> Result<(), TileError> {
+        let mut total = [0; TEXT_LENGTH_BYTES];
+        total.copy_from_slice(self.take(TEXT_LENGTH_BYTES)?);
+        let at = self.at;
+        let total = index(u32::from_le_bytes(total));
+        self.take(total)?;
+        let mut sum = 0_u64;
+        for tile in 0..self.tile_count {
+            sum = sum.saturating_add(lengths.word(tile).saturating_sub(1));
+        }
+        if sum != count(total) {
+            return Err(corrupt(at, "texts as long as their lengths say", total));
+        }
+        Ok(())
+    }
+}
+
+impl Descriptor {
+    /// Whether a lane of this kind may have this descriptor and the payload that it calls for.
+    #[inline]
+    fn fits(self, kind: LaneKind, payload: &[u8]) -> bool {
+        let is_scaled = self.is_scaled();
+        self.is_valid()
+            && (!is_scaled || (kind.is_double && payload.first().is_some_and(|&at| is_scale(at))))
+    }
+}
+
+/// The word of a tile as it stands in a lane ([BLOCK-16], [BLOCK-17]).
+fn lane_word(slot: &Slot, at: usize, row: &TileRow<'_>) -> u64 {
+    let words = &row.accumulator.words[index(slot.word)..];
+    match slot.kind {
+        ComponentKind::SumI64 if at == 1 => words[1].wrapping_sub(sign_word(words[0])),
+        ComponentKind::First(_) | ComponentKind::Last(_)
+            if at == 0 && !crate::finish::is_absent(words[0]) =>
+        {
+            words[0].wrapping_sub(row.start.cast_unsigned())
+        }
+        _ => words[at],
+    }
+}
+
+/// Turns the words of a component as they stand in lanes back into those of a state.
+pub(crate) fn restore_words(slot: &Slot, start: i64, words: &mut [u64]) {
+    let first = index(slot.word);
+    match slot.kind {
+        ComponentKind::SumI64 => {
+            words[first + 1] = words[first + 1].wrapping_add(sign_word(words[first]));
+        }
+        ComponentKind::First(_) | ComponentKind::Last(_)
+            if !crate::finish::is_absent(words[first]) =>
+        {
+            words[first] = words[first].wrapping_add(start.cast_unsigned());
+        }
+        _ => {}
+    }
+}
+
+/// The high word of an integer of 128 bits whose value is that of the low word alone.
+#[inline]
+pub(crate) fn sign_word(low: u64) -> u64 {
+    (low.cast_signed() >> 63).cast_unsigned()
+}
+
+/// The length that stands in a lane plus one, if there is a text.
+#[inline]
+pub(crate) fn stored_length(word: u64) -> Option<usize> {
+    usize::try_from(word.checked_sub(1)?).ok()
+}
+
+fn encode_starts(indexes: &[u64], flags: &mut Flags, payload: &mut Vec<u8>) -> Descriptor {
+    let is_dense = indexes.is_sorted_by(|one, next| one.wrapping_add(1) == *next);
+    if is_dense && 1 < indexes.len() {
+        flags.0 |= Flags::DENSE;
+        return encode_lane(INTEGERS, &indexes[..1], payload);
+    }
+    encode_lane(INTEGERS, indexes, payload)
+}
+
+fn encode_clears(clears: &[(i64, i64)], out: &mut Vec<u8>) {
+    if clears.is_empty() {
+        return;
+    }
+    out.extend_from_slice(&short(clears.len()).to_le_bytes());
+    for (from, to) in clears {
+        out.extend_from_slice(&from.to_le_bytes());
+        out.extend_from_slice(&to.to_le_bytes());
+    }
+}
+
+/// Appends the lane of a component's lengths, their sum and its texts; gives the descriptor.
+fn encode_sides(slot: &Slot, rows: &[TileRow<'_>], out: &mut Vec<u8>) -> Descriptor {
+    let texts = || rows.iter().map(|row| row.accumulator.text(slot));
+    let lengths: Vec<u64> = texts()
+        .map(|text| text.map_or(0, |text| count(text.len()) + 1))
+        .collect();
+    let descriptor = encode_lane(INTEGERS, &lengths, out);
+    let total: usize = texts().flatten().map(<[u8]>::len).sum();
+    let Ok(total) = u32::try_from(total) else {
+        panic!("the texts of a block take less than 4 GiB, not {total} bytes");
+    };
+    out.extend_from_slice(&total.to_le_bytes());
+    texts()
+        .flatten()
+        .for_each(|text| out.extend_from_slice(text));
+    descriptor
+}
+
+/// One bit for each of at most 8 tiles, least significant first: whether it is a base.
+fn base_bits_of(rows: &[TileRow<'_>]) -> u8 {
+    rows.iter()
+        .rev()
+        .fold(0, |bits, row| bits << 1 | u8::from(row.base))
+}
+
+fn assert_rows(layout: &Layout, tile_span: i64, rows: &[TileRow<'_>]) {
+    assert!(0 < tile_span, "a tile size is positive");
+    assert!(
+        rows.is_sorted_by(|one, next| one.start < next.start),
+        "tiles come in ascending order of their starts"
+    );
+    for row in rows {
+        assert!(
+            row.start % tile_span == 0,
+            "a tile starts at a multiple of the tile size"
+        );
+        assert!(
+            row.accumulator.words.len() == layout.words(),
+            "a tile's state belongs to the layout"
+        );
+    }
+}
+
+fn short(length: usize) -> u16 {
+    let Ok(short) = u16::try_from(length) else {
+        panic!("a block counts at most 65,535 of anything, not {length}");
+    };
+    short
+}
+
+fn corrupt(offset: usize, expected: &str, found: impl ToString) -> TileError {
+    TileError::Corrupt {
+        what: "tile block",
+        offset,
+        expected: expected.to_owned(),
+        found: found.to_string(),
+    }
+}
+
+/// The kind of lanes of integers whose empty word is 0.
+const INTEGERS: LaneKind = LaneKind {
+    is_double: false,
+    empty: 0,
+};
+
+/// The bits of a descriptor without a scale and holes.
+const PLAIN_MASK: u8 = 0x3f;
+
+const HEADER_BYTES: usize = 6;
+const COMPONENT_COUNT_AT: usize = 2;
+const FLAGS_AT: usize = 4;
+const STARTS_AT: usize = 5;
+const CLEAR_BYTES: usize = 16;
+const TEXT_LENGTH_BYTES: usize = 4;
