@@ -1,1 +1,57 @@
-//! Placeholder while the crate is being written.
+//! The tile store: views, overlay, segments, windows, jobs to come, recovery. Synchronous and
+//! deterministic: disk, clock and seeds come in as values. It knows nothing of sockets or RESP.
+//!
+//! [`Engine`] is the single writer: [`Engine::prepare`] judges writes, [`Engine::commit`] makes
+//! them durable and visible. [`Reader`] answers reads on any thread and waits for nothing.
+
+mod apply;
+mod catalog;
+mod codec;
+mod content;
+mod definition;
+mod engine;
+mod error;
+mod explain;
+mod frame;
+mod info;
+pub mod limits;
+mod lookup;
+mod manifest;
+mod open;
+mod options;
+mod overlay;
+mod pending;
+mod plan;
+mod prepare;
+mod producer;
+mod ranges;
+mod reader;
+mod record;
+mod rollup;
+mod scan;
+mod segment;
+mod segment_writer;
+mod task;
+mod version;
+mod write;
+
+/// Disks and durability, as the engine's callers choose them.
+pub mod disk {
+    pub use tilekv_wal::{
+        Disk, DiskError, DiskFile, Durability, LogStatistics, Lsn, RealDisk, RecoveryReport,
+        SimCounters, SimDisk, SimFaults, SimOperation, WalError,
+    };
+}
+
+pub use catalog::{View, ViewId};
+pub use engine::{Engine, EngineCounters};
+pub use error::EngineError;
+pub use explain::{ExplainedTile, Explanation};
+pub use info::{StoreInfo, ViewFreshness, ViewInfo};
+pub use open::OpenReport;
+pub use options::EngineOptions;
+pub use plan::{Plan, ReadRequest};
+pub use reader::{ReadTime, Reader, TileRange};
+pub use task::{Task, TaskResult};
+pub use version::Version;
+pub use write::{Lateness, Outcome, Partials, Prepared, TileWrite, Write};

@@ -1,0 +1,316 @@
+//! Owns the catalog: which views exist, under which ids and component layouts, how far each
+//! feature is complete, and what is sealed. Values only; the log and the manifest carry them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use hashbrown::HashMap;
+use tilekv_tile::{
+    ColumnType, Component, ComponentId, Coverage, FeatureBinding, Identifier, Layout, Name,
+    SealSet, ViewDefinition, components_of,
+};
+
+use crate::error::EngineError;
+
+/// The identity of a view for the life of a store: assigned through the log, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ViewId(pub(crate) u32);
+
+/// Which of a view's layouts a tile was written under: 0 is the one the view was created with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LayoutId(pub(crate) u16);
+
+/// A feature as the engine serves it.
+#[derive(Debug, Clone)]
+pub(crate) struct Feature {
+    /// Its name, function and resolved input column.
+    pub(crate) binding: FeatureBinding,
+    /// Half-open ranges of time before the feature existed, ascending.
+    pub(crate) incomplete: Vec<(i64, i64)>,
+}
+
+/// Running figures of a view; shared by every catalog that holds the view.
+#[derive(Debug)]
+pub(crate) struct ViewCounters {
+    newest_event: AtomicI64,
+    late_dropped: AtomicU64,
+    too_old: AtomicU64,
+}
+
+impl ViewCounters {
+    pub(crate) fn new(newest_event: Option<i64>, late_dropped: u64, too_old: u64) -> Self {
+        Self {
+            newest_event: AtomicI64::new(newest_event.unwrap_or(i64::MIN)),
+            late_dropped: AtomicU64::new(late_dropped),
+            too_old: AtomicU64::new(too_old),
+        }
+    }
+
+    /// The greatest timestamp written, in milliseconds, or none before the first write.
+    pub(crate) fn newest_event(&self) -> Option<i64> {
+        Some(self.newest_event.load(Ordering::Relaxed)).filter(|&newest| newest != i64::MIN)
+    }
+
+    /// Rows that were acknowledged and not applied because their range was sealed.
+    pub(crate) fn late_dropped(&self) -> u64 {
+        self.late_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Rows that were skipped because they lay before the retention horizon.
+    pub(crate) fn too_old(&self) -> u64 {
+        self.too_old.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn saw_event(&self, timestamp: i64) {
+        self.newest_event.fetch_max(timestamp, Ordering::Relaxed);
+    }
+
+    pub(crate) fn skipped(&self, too_old: u64, late_dropped: u64) {
+        self.too_old.fetch_add(too_old, Ordering::Relaxed);
+        self.late_dropped.fetch_add(late_dropped, Ordering::Relaxed);
+    }
+}
+
+/// One feature view.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub(crate) id: ViewId,
+    /// Grows with every change of the definition, so that a plan knows when it is out of date.
+    pub(crate) revision: u64,
+    pub(crate) definition: ViewDefinition,
+    /// Every layout the view has had. Components are only ever appended, so that layout k is a
+    /// prefix of layout k + 1.
+    pub(crate) layouts: Vec<Arc<Layout>>,
+    pub(crate) features: Vec<Feature>,
+    pub(crate) seals: Arc<SealSet>,
+    /// What the seals cover now.
+    pub(crate) coverage: Arc<Coverage>,
+    pub(crate) counters: Arc<ViewCounters>,
+}
+
+impl View {
+    /// A view as `definition` says, empty.
+    pub(crate) fn create(id: ViewId, definition: ViewDefinition) -> Result<Self, EngineError> {
+        let mut view = Self {
+            id,
+            revision: 0,
+            definition,
+            layouts: Vec::new(),
+            features: Vec::new(),
+            seals: Arc::new(SealSet::default()),
+            coverage: Arc::new(Coverage::default()),
+            counters: Arc::new(ViewCounters::new(None, 0, 0)),
+        };
+        view.extend_features(None)?;
+        Ok(view)
+    }
+
+    /// Takes over `definition`. Features that are new are incomplete before `complete_from`.
+    pub(crate) fn alter(
+        &mut self,
+        definition: ViewDefinition,
+        complete_from: Option<i64>,
+    ) -> Result<(), EngineError> {
+        self.definition = definition;
+        self.revision += 1;
+        self.extend_features(complete_from)
+    }
+
+    /// The definition as it was created and altered.
+    #[must_use]
+    pub fn definition(&self) -> &ViewDefinition {
+        &self.definition
+    }
+
+    /// The tile size in milliseconds.
+    pub(crate) fn span(&self) -> i64 {
+        self.definition.tile.millis()
+    }
+
+    /// The layout that writes use now.
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        let Some(layout) = self.layouts.last() else {
+            unreachable!("a view has a layout from its creation");
+        };
+        layout
+    }
+
+    /// The id of [`View::layout`].
+    pub(crate) fn layout_id(&self) -> LayoutId {
+        let Ok(id) = u16::try_from(self.layouts.len() - 1) else {
+            unreachable!("limits bound the layouts of a view");
+        };
+        LayoutId(id)
+    }
+
+    /// The position of the feature `name`, or an error that names the view's features.
+    pub(crate) fn feature_index(&self, name: &Identifier) -> Result<usize, EngineError> {
+        self.features.iter().position(|feature| feature.binding.name == *name).ok_or_else(|| {
+            EngineError::NoFeature {
+                view: self.definition.name.clone(),
+                feature: name.to_string(),
+                known: self.features.iter().map(|known| known.binding.name.to_string()).collect(),
+            }
+        })
+    }
+
+    /// The index and type of the input column `name`.
+    pub(crate) fn column(&self, name: &Identifier) -> Result<(u16, ColumnType), EngineError> {
+        let columns = &self.definition.columns;
+        columns
+            .iter()
+            .position(|column| column.name == *name)
+            .and_then(|index| Some((u16::try_from(index).ok()?, columns[index].kind)))
+            .ok_or_else(|| EngineError::NoColumn {
+                view: self.definition.name.clone(),
+                column: name.to_string(),
+                known: columns.iter().map(|known| known.name.to_string()).collect(),
+            })
+    }
+
+    /// The first readable instant at `now`: tiles that start before it have expired.
+    pub(crate) fn horizon(&self, now: i64) -> Option<i64> {
+        let retention = self.definition.retention?;
+        Some(tilekv_tile::horizon(now, retention, self.definition.tile))
+    }
+
+    /// Seals `[from, to)` at `at`.
+    pub(crate) fn add_seal(&mut self, from: i64, to: i64, at: i64) {
+        let mut seals = SealSet::clone(&self.seals);
+        seals.add(from, to, at);
+        self.set_seals(seals);
+    }
+
+    /// Withdraws the seals of `[from, to)` at `at`.
+    pub(crate) fn remove_seal(&mut self, from: i64, to: i64, at: i64) {
+        let mut seals = SealSet::clone(&self.seals);
+        seals.remove(from, to, at);
+        self.set_seals(seals);
+    }
+
+    /// Replaces the seals and what follows from them.
+    pub(crate) fn set_seals(&mut self, seals: SealSet) {
+        self.coverage = Arc::new(seals.coverage());
+        self.seals = Arc::new(seals);
+    }
+
+    fn extend_features(&mut self, complete_from: Option<i64>) -> Result<(), EngineError> {
+        let mut components: Vec<(ComponentId, Component)> =
+            self.layouts.last().map(|layout| layout.components().to_vec()).unwrap_or_default();
+        let known = components.len();
+        for index in self.features.len()..self.definition.features.len() {
+            let feature = self.bind(index, complete_from)?;
+            for component in components_of(feature.binding.function, feature.binding.column)? {
+                append_component(&mut components, component)?;
+            }
+            self.features.push(feature);
+        }
+        if self.layouts.is_empty() || known < components.len() {
+            self.layouts.push(Arc::new(Layout::new(components)));
+        }
+        Ok(())
+    }
+
+    fn bind(&self, index: usize, complete_from: Option<i64>) -> Result<Feature, EngineError> {
+        let feature = &self.definition.features[index];
+        let column = match &feature.expression.column {
+            Some(name) => Some(self.column(name)?),
+            None => None,
+        };
+        Ok(Feature {
+            binding: FeatureBinding {
+                function: feature.expression.function,
+                column,
+                name: feature.name.clone(),
+            },
+            incomplete: complete_from.map(|from| (i64::MIN, from)).into_iter().collect(),
+        })
+    }
+}
+
+fn append_component(
+    components: &mut Vec<(ComponentId, Component)>,
+    component: Component,
+) -> Result<(), EngineError> {
+    if components.iter().any(|(_, known)| *known == component) {
+        return Ok(());
+    }
+    let id = u16::try_from(components.len())
+        .map_err(|_| EngineError::Limit("a view holds at most 65,535 partials".to_owned()))?;
+    components.push((ComponentId::new(id), component));
+    Ok(())
+}
+
+/// Every view of a store. Cheap to clone: views are shared.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Catalog {
+    views: HashMap<ViewId, Arc<View>>,
+    names: BTreeMap<Name, ViewId>,
+    next_view_id: u32,
+}
+
+impl Catalog {
+    /// A catalog from stored parts.
+    pub(crate) fn from_parts(next_view_id: u32, views: Vec<View>) -> Self {
+        let mut catalog = Self { next_view_id, ..Self::default() };
+        for view in views {
+            catalog.insert(view);
+        }
+        catalog
+    }
+
+    /// The id that the next view gets.
+    pub(crate) fn next_view_id(&self) -> ViewId {
+        ViewId(self.next_view_id)
+    }
+
+    /// The view with this id, unless it was dropped.
+    pub(crate) fn view(&self, id: ViewId) -> Option<&Arc<View>> {
+        self.views.get(&id)
+    }
+
+    /// The view with this name.
+    pub(crate) fn named(&self, name: &Name) -> Result<&Arc<View>, EngineError> {
+        self.names
+            .get(name)
+            .and_then(|id| self.views.get(id))
+            .ok_or_else(|| EngineError::NoView(name.to_string()))
+    }
+
+    /// Whether a view has this name.
+    pub(crate) fn contains(&self, name: &Name) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// Every view, by name.
+    pub(crate) fn views(&self) -> impl Iterator<Item = &Arc<View>> {
+        self.names.values().filter_map(|id| self.views.get(id))
+    }
+
+    /// How many views there are.
+    pub(crate) fn len(&self) -> usize {
+        self.views.len()
+    }
+
+    /// Puts `view` in, or in place of the view with its id.
+    pub(crate) fn insert(&mut self, view: View) {
+        self.next_view_id = self.next_view_id.max(view.id.0 + 1);
+        self.names.insert(view.definition.name.clone(), view.id);
+        self.views.insert(view.id, Arc::new(view));
+    }
+
+    /// Takes the view out. Its id is never used again.
+    pub(crate) fn remove(&mut self, id: ViewId) {
+        if let Some(view) = self.views.remove(&id) {
+            self.names.remove(&view.definition.name);
+        }
+    }
+
+    /// Changes the view in place; readers of older catalogs keep what they have.
+    pub(crate) fn update(&mut self, id: ViewId, change: impl FnOnce(&mut View)) {
+        if let Some(view) = self.views.get_mut(&id) {
+            change(Arc::make_mut(view));
+        }
+    }
+}

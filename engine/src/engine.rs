@@ -1,0 +1,235 @@
+//! Owns the engine: the single writer of a store. It stages, commits and applies; flush and
+//! compaction run elsewhere and come back as results. It has no clock, threads or randomness.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tilekv_wal::{Disk, Durability, Log, LogStatistics, Lsn};
+
+use crate::apply::Applied;
+use crate::catalog::Catalog;
+use crate::error::EngineError;
+use crate::manifest::Manifest;
+use crate::options::EngineOptions;
+use crate::overlay::Overlay;
+use crate::pending::Pending;
+use crate::producer::ProducerTable;
+use crate::reader::{Reader, Shared};
+use crate::version::Version;
+
+/// What is judged against: the applied state with everything pending on top.
+#[derive(Debug, Default)]
+pub(crate) struct Staged {
+    pub(crate) catalog: Catalog,
+    /// Producers of the pending batch only.
+    pub(crate) producers: ProducerTable,
+}
+
+/// An overlay that takes no more writes, with what the manifest will say once it is flushed.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) overlay: Arc<Overlay>,
+    /// The first LSN that it does not hold.
+    pub(crate) end: Lsn,
+    /// The log's time at the cut.
+    pub(crate) now_ms: i64,
+    pub(crate) catalog: Arc<Catalog>,
+    /// [`encode_control`] of the state at the cut.
+    pub(crate) control: Arc<Vec<u8>>,
+}
+
+/// What the background is doing.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    pub(crate) flush: bool,
+    pub(crate) compaction: bool,
+}
+
+/// Counts of what an engine has done since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineCounters {
+    /// Batches committed.
+    pub commits: u64,
+    /// Overlays flushed to segments.
+    pub flushes: u64,
+    /// Compactions finished.
+    pub compactions: u64,
+    /// Bytes of segment files written, by flushes and compactions.
+    pub segment_bytes_written: u64,
+}
+
+/// The single writer of a store.
+pub struct Engine {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) options: EngineOptions,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: Log,
+    pub(crate) manifest: Manifest,
+    pub(crate) staged: Staged,
+    pub(crate) applied: Applied,
+    pub(crate) pending: Pending,
+    /// Oldest first.
+    pub(crate) frozen: VecDeque<Arc<Frozen>>,
+    pub(crate) running: Running,
+    pub(crate) counters: EngineCounters,
+    /// Log bytes written before the active overlay began.
+    pub(crate) log_bytes_at_freeze: u64,
+    /// The log's time: the greatest clock reading it was given.
+    pub(crate) now_ms: i64,
+    /// Keeps other processes out of the folder.
+    pub(crate) _lock: Box<dyn Send>,
+}
+
+impl Engine {
+    /// A handle for reading.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Writes what is pending to the log, makes it durable as the options say, and applies it, so
+    /// that reads see it.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`]: nothing of the batch was kept, and every write in it is refused.
+    /// Any other error is fatal: the store on disk is in doubt, and the process must end.
+    pub fn commit(&mut self) -> Result<(), EngineError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<&[u8]> = self.pending.records().collect();
+        let lsns = match self.log.append(self.now_ms, &records) {
+            Ok(lsns) => lsns,
+            Err(error) => {
+                self.discard_pending();
+                return Err(error.into());
+            }
+        };
+        if self.options.durability == Durability::Always {
+            self.log.sync()?;
+        }
+        self.apply_pending(lsns.start)?;
+        self.counters.commits += 1;
+        self.freeze_if_full();
+        Ok(())
+    }
+
+    /// Makes everything committed durable: what `interval` does on its timer.
+    ///
+    /// # Errors
+    /// Every error is fatal.
+    pub fn sync(&mut self) -> Result<(), EngineError> {
+        self.log.sync()?;
+        Ok(())
+    }
+
+    /// Bytes of the pending batch.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.bytes()
+    }
+
+    /// Writes in the pending batch.
+    #[must_use]
+    pub fn pending_records(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// What the engine has done since it was opened.
+    #[must_use]
+    pub fn counters(&self) -> EngineCounters {
+        self.counters
+    }
+
+    /// What the log has done since it was opened.
+    #[must_use]
+    pub fn log_statistics(&self) -> LogStatistics {
+        self.log.statistics()
+    }
+
+    /// The first LSN that is not known to be durable.
+    #[must_use]
+    pub fn durable_lsn(&self) -> Lsn {
+        self.log.durable_lsn()
+    }
+
+    /// The LSN that the next record gets.
+    #[must_use]
+    pub fn next_lsn(&self) -> Lsn {
+        self.log.next_lsn()
+    }
+
+    /// Freezes the active overlay, so that the next flush moves the checkpoint up to now.
+    pub fn freeze(&mut self) {
+        let frozen = self.applied.freeze(&self.shared, self.log.next_lsn(), self.now_ms);
+        self.adopt_frozen(frozen);
+    }
+
+    /// Takes over overlays that applying has frozen.
+    pub(crate) fn adopt_frozen(&mut self, frozen: impl IntoIterator<Item = Frozen>) {
+        for frozen in frozen {
+            self.log_bytes_at_freeze = self.log.statistics().bytes_written;
+            self.frozen.push_back(Arc::new(frozen));
+        }
+    }
+
+    pub(crate) fn advance_clock(&mut self, now_ms: i64) -> i64 {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.now_ms
+    }
+
+    /// Refuses writes while too many overlays wait to be flushed.
+    pub(crate) fn check_backlog(&self) -> Result<(), EngineError> {
+        if self.frozen.len() < self.options.frozen_count_max {
+            return Ok(());
+        }
+        Err(EngineError::Busy { retry_ms: BACKLOG_RETRY_MS })
+    }
+
+    fn apply_pending(&mut self, first: Lsn) -> Result<(), EngineError> {
+        let pending = std::mem::take(&mut self.pending);
+        for (index, record) in pending.records().enumerate() {
+            let lsn = Lsn::new(first.number() + crate::codec::bytes_u64(index));
+            self.applied.apply(&self.shared, lsn, self.now_ms, record)?;
+        }
+        self.pending = pending;
+        self.pending.clear();
+        if self.applied.take_changed() {
+            self.staged.catalog = self.applied.catalog.clone();
+            self.applied.publish(&self.shared);
+        }
+        self.staged.producers = ProducerTable::default();
+        let frozen = self.applied.take_frozen();
+        self.adopt_frozen(frozen);
+        Ok(())
+    }
+
+    fn discard_pending(&mut self) {
+        self.pending.clear();
+        self.staged.catalog = self.applied.catalog.clone();
+        self.staged.producers = ProducerTable::default();
+    }
+
+    fn freeze_if_full(&mut self) {
+        let log_bytes = self.log.statistics().bytes_written - self.log_bytes_at_freeze;
+        let is_full = self.options.overlay_bytes_max <= self.applied.overlay().bytes();
+        if is_full || self.options.log_file_bytes_max * LOG_FILES_MAX <= log_bytes {
+            self.freeze();
+        }
+    }
+}
+
+impl Version {
+    /// The same version with another active overlay in front.
+    pub(crate) fn with_active(&self, catalog: Arc<Catalog>, active: Arc<Overlay>) -> Self {
+        let mut overlays = Vec::with_capacity(self.overlays.len() + 1);
+        overlays.push(active);
+        overlays.extend(self.overlays.iter().cloned());
+        Self { catalog, overlays, segments: self.segments.clone(), hash_seed: self.hash_seed }
+    }
+}
+
+/// Log files that may wait for one flush: bounds the time to recover.
+const LOG_FILES_MAX: u64 = 4;
+/// What a write refused for the flush backlog is told to wait.
+const BACKLOG_RETRY_MS: u64 = 20;

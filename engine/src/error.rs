@@ -1,0 +1,165 @@
+//! Owns the engine's error: what a command can be refused for, and what ends a store. Knows the
+//! names of the wire's codes, since they are the contract, and nothing of the wire.
+
+use tilekv_tile::{ErrorKind, Name, TileError};
+use tilekv_wal::{DiskError, WalError};
+
+/// Why the engine refused a command, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No view has this name.
+    #[error("there is no view `{0}`; VIEW.LIST names those that exist")]
+    NoView(String),
+    /// A view with this name exists.
+    #[error("a view `{0}` exists already; drop it first or choose another name")]
+    ViewExists(Name),
+    /// The view has no such feature.
+    #[error("view `{view}` has no feature `{feature}`; it has {}", known.join(", "))]
+    NoFeature {
+        /// The view that was asked.
+        view: Name,
+        /// The feature that it lacks.
+        feature: String,
+        /// The features that it has.
+        known: Vec<String>,
+    },
+    /// The view has no such input column.
+    #[error("view `{view}` has no column `{column}`; it has {}", list_or_none(known))]
+    NoColumn {
+        /// The view that was asked.
+        view: Name,
+        /// The column that it lacks.
+        column: String,
+        /// The columns that it has.
+        known: Vec<String>,
+    },
+    /// A value, name, window or definition that breaks its rule.
+    #[error(transparent)]
+    Tile(#[from] TileError),
+    /// A value that fits its own rule and not the view's.
+    #[error("{0}")]
+    BadValue(String),
+    /// A row or tile before the retention horizon.
+    #[error(
+        "tile start {start} of view `{view}` is before the retention horizon {horizon}; \
+         send data that is at most the view's RETENTION old"
+    )]
+    TooOld {
+        /// The view written to.
+        view: Name,
+        /// The tile start of the refused write, in milliseconds.
+        start: i64,
+        /// The first start that is accepted now, in milliseconds.
+        horizon: i64,
+    },
+    /// A stamped command does not follow the producer's last applied sequence.
+    #[error("{}", out_of_order(*last))]
+    OutOfOrder {
+        /// The producer's last applied sequence.
+        last: Option<u64>,
+    },
+    /// A limit was passed.
+    #[error("{0}")]
+    Limit(String),
+    /// Too much waits to be flushed; try again.
+    #[error("{retry_ms} the store is flushing faster writes than the disk takes; retry later")]
+    Busy {
+        /// How long to wait before trying again, in milliseconds.
+        retry_ms: u64,
+    },
+    /// The disk is full: reads go on, writes are refused until there is space.
+    #[error("no space is left on the data disk; writes resume by themselves once there is: {0}")]
+    NoSpace(String),
+    /// The log refused, failed or is corrupt.
+    #[error(transparent)]
+    Wal(WalError),
+    /// The disk failed outside the log.
+    #[error(transparent)]
+    Disk(DiskError),
+    /// A stored file is not what was written.
+    #[error("{file} at byte {offset}: {what}")]
+    Corrupt {
+        /// The file's name in the data folder.
+        file: String,
+        /// Where in the file.
+        offset: u64,
+        /// What was expected and what was found.
+        what: String,
+    },
+    /// A file was written by a newer version.
+    #[error("{file} has format version {found}, this version reads up to {expected}")]
+    NewerFormat {
+        /// The file's name in the data folder.
+        file: String,
+        /// The version in the file.
+        found: u32,
+        /// The newest version that is understood.
+        expected: u32,
+    },
+}
+
+impl EngineError {
+    /// The wire's code for this error (docs/protocol.md, error codes).
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoView(_) => "NOVIEW",
+            Self::NoFeature { .. } => "NOFEATURE",
+            Self::Tile(error) => match error.kind() {
+                ErrorKind::Window => "BADWINDOW",
+                ErrorKind::Value => "BADVALUE",
+                ErrorKind::Limit => "LIMIT",
+                ErrorKind::Usage | ErrorKind::Corrupt => "ERR",
+            },
+            Self::BadValue(_) => "BADVALUE",
+            Self::TooOld { .. } => "TOOOLD",
+            Self::OutOfOrder { .. } => "OUTOFORDER",
+            Self::Limit(_) => "LIMIT",
+            Self::Busy { .. } => "BUSY",
+            Self::NoSpace(_) => "READONLY",
+            Self::ViewExists(_)
+            | Self::NoColumn { .. }
+            | Self::Wal(_)
+            | Self::Disk(_)
+            | Self::Corrupt { .. }
+            | Self::NewerFormat { .. } => "ERR",
+        }
+    }
+
+    /// Whether the engine must not be used any more: what is on disk is in doubt.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(
+            self,
+            Self::Wal(_) | Self::Disk(_) | Self::Corrupt { .. } | Self::NewerFormat { .. }
+        )
+    }
+}
+
+impl From<DiskError> for EngineError {
+    fn from(error: DiskError) -> Self {
+        if error.is_no_space() { Self::NoSpace(error.to_string()) } else { Self::Disk(error) }
+    }
+}
+
+impl From<WalError> for EngineError {
+    fn from(error: WalError) -> Self {
+        match error {
+            WalError::NoSpace { .. } => Self::NoSpace(error.to_string()),
+            other => Self::Wal(other),
+        }
+    }
+}
+
+fn list_or_none(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn out_of_order(last: Option<u64>) -> String {
+    match last {
+        Some(last) => format!(
+            "{last} is the last sequence applied; send the ones that follow it, in order"
+        ),
+        None => "- no sequence is applied yet; send AFTER - with the first".to_owned(),
+    }
+}

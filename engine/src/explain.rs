@@ -1,0 +1,154 @@
+//! Owns the explanation of one window: where it lies, which tiles it was merged from, what is
+//! sealed, and what came out.
+
+use std::ops::ControlFlow;
+
+use tilekv_tile::{Edge, SealMode, Status, Value, WindowBounds, resolve_window};
+
+use crate::catalog::View;
+use crate::error::EngineError;
+use crate::frame::{FrameTime, edge_input};
+use crate::lookup::{Source, for_each_source};
+use crate::plan::Plan;
+use crate::ranges::holds;
+use crate::reader::{ReadTime, Request};
+use crate::version::Version;
+
+/// A stored tile that a window met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExplainedTile {
+    /// The tile's start in milliseconds.
+    pub start: i64,
+    /// The tile's length in milliseconds.
+    pub span: i64,
+    /// Where it is stored: `overlay` or `segment`.
+    pub source: &'static str,
+    /// Whether it hides everything older for its time.
+    pub base: bool,
+    /// Whether something newer hides it.
+    pub hidden: bool,
+}
+
+/// How one window was answered.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The selector as asked.
+    pub selector: String,
+    /// The right edge rule in force.
+    pub edge: Edge,
+    /// The tile size in milliseconds.
+    pub tile: i64,
+    /// The start of the tile that holds the time asked for.
+    pub floor: i64,
+    /// Up to where the view is complete, as far as the read may know.
+    pub complete_to: i64,
+    /// The window; its end includes the live tile.
+    pub bounds: WindowBounds,
+    /// The right edge without the live tile.
+    pub closed_end: i64,
+    /// The first readable instant, where the view has a retention.
+    pub horizon: Option<i64>,
+    /// The stored tiles of the window, newest source first, ascending in each.
+    pub tiles: Vec<ExplainedTile>,
+    /// What is sealed of the window's closed part.
+    pub seals: Vec<(i64, i64)>,
+    /// What is not sealed of it; empty where the view needs no seals.
+    pub holes: Vec<(i64, i64)>,
+    /// The answer's status.
+    pub status: Status,
+    /// How many stored tiles were merged.
+    pub tiles_read: u32,
+    /// The answer.
+    pub value: Value,
+}
+
+/// Explains the only selector of `plan` for `entity`.
+pub(crate) fn explain(
+    version: &Version,
+    plan: &Plan,
+    entity: &[u8],
+    at: Option<i64>,
+    now_ms: i64,
+) -> Result<Explanation, EngineError> {
+    let [group] = &plan.groups[..] else {
+        return Err(EngineError::BadValue("an explanation takes one view".to_owned()));
+    };
+    let [planned] = &group.selectors[..] else {
+        return Err(EngineError::BadValue("an explanation takes one selector".to_owned()));
+    };
+    let Some(view) = version.catalog.view(group.id) else {
+        unreachable!("the plan was made from this version");
+    };
+    view.definition.entity_check(entity)?;
+    let request = Request { version, view, plan: group, known: plan.known, now_ms };
+    let time = at.map_or(ReadTime::Now, ReadTime::At);
+    let mut columns = request.read(&time, &[entity]);
+    let Some(column) = columns.pop() else { unreachable!("one selector answers one column") };
+    let mut walk = request.known_walk();
+    let coverage = match (&mut walk, at) {
+        (Some(walk), Some(at)) => walk.at(at),
+        _ => &view.coverage,
+    };
+    let input = edge_input(view, group.edge, FrameTime { at, now: now_ms, coverage });
+    let window =
+        resolve_window(&input, &planned.selector, &view.features[planned.feature].incomplete);
+    let from = window.bounds.start.or(coverage.oldest()).unwrap_or(window.closed_end);
+    let holes = match view.definition.seal {
+        SealMode::Required => coverage.gaps(from, window.closed_end),
+        SealMode::Off => Vec::new(),
+    };
+    Ok(Explanation {
+        selector: planned.selector.to_string(),
+        edge: group.edge,
+        tile: view.span(),
+        floor: window.floor,
+        complete_to: window.complete_to,
+        bounds: window.bounds,
+        closed_end: window.closed_end,
+        horizon: input.horizon,
+        tiles: window_tiles(version, view, entity, window.bounds, input.horizon),
+        seals: clipped(coverage.ranges(), from, window.closed_end),
+        holes,
+        status: column.statuses[0],
+        tiles_read: column.tiles_read[0],
+        value: column.values.get(0),
+    })
+}
+
+fn clipped(ranges: &[(i64, i64)], from: i64, to: i64) -> Vec<(i64, i64)> {
+    let parts = ranges.iter().map(|&(start, end)| (start.max(from), end.min(to)));
+    parts.filter(|(start, end)| start < end).collect()
+}
+
+fn window_tiles(
+    version: &Version,
+    view: &View,
+    entity: &[u8],
+    bounds: WindowBounds,
+    horizon: Option<i64>,
+) -> Vec<ExplainedTile> {
+    let from = bounds.start.unwrap_or(i64::MIN).max(horizon.unwrap_or(i64::MIN));
+    let mut tiles = Vec::new();
+    let mut hidden = Vec::new();
+    let hash = version.hash(view.id, entity);
+    for_each_source(version, view.id, hash, entity, |source| {
+        let mut push = |start: i64, base: bool, source: &'static str| {
+            if from <= start && start < bounds.end {
+                let hidden = holds(&hidden, start);
+                tiles.push(ExplainedTile { start, span: view.span(), source, base, hidden });
+            }
+        };
+        match source {
+            Source::Entry(entry) => {
+                entry.tiles.iter().for_each(|tile| push(tile.start, tile.base, "overlay"));
+            }
+            Source::Chunks(..) => source.for_each_block(|block| {
+                (0..block.len())
+                    .for_each(|tile| push(block.start(tile), block.is_base(tile), "segment"));
+            }),
+        }
+        source.hide(view.span(), &mut hidden);
+        ControlFlow::Continue(())
+    });
+    tiles
+}

@@ -1,0 +1,187 @@
+//! Owns the figures of views and stores: what VIEW.INFO, metrics and state hashes report.
+
+
+use tilekv_tile::{ViewDefinition, encode_accumulator};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::catalog::View;
+use crate::codec::{PutFields, bytes_u64};
+use crate::scan::{Scan, Scanned};
+use crate::version::Version;
+
+/// Figures of one view.
+#[derive(Debug, Clone)]
+pub struct ViewInfo {
+    /// The definition as created and altered.
+    pub definition: ViewDefinition,
+    /// Entities that have a readable tile.
+    pub entities: u64,
+    /// Readable tiles.
+    pub tiles: u64,
+    /// About how many bytes the view takes in overlays and segments.
+    pub bytes: u64,
+    /// What is sealed: (from, to, made at), in milliseconds.
+    pub seals: Vec<(i64, i64, i64)>,
+    /// The greatest timestamp written, in milliseconds.
+    pub newest_event: Option<i64>,
+    /// How far the newest sealed range lies behind the clock, in milliseconds.
+    pub seal_lag: Option<i64>,
+    /// Rows acknowledged and not applied because their range was sealed.
+    pub late_dropped: u64,
+    /// Rows skipped because they lay before the retention horizon.
+    pub too_old: u64,
+}
+
+/// Figures of a view that cost no scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewFreshness {
+    /// The view's name.
+    pub name: String,
+    /// The greatest timestamp written, in milliseconds.
+    pub newest_event: Option<i64>,
+    /// How far the newest sealed range lies behind the clock, in milliseconds.
+    pub seal_lag: Option<i64>,
+    /// Rows acknowledged and not applied because their range was sealed.
+    pub late_dropped: u64,
+    /// Rows skipped because they lay before the retention horizon.
+    pub too_old: u64,
+}
+
+/// Figures of a whole store that cost no scan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreInfo {
+    /// Views.
+    pub views: usize,
+    /// About how many bytes of memory the overlays take.
+    pub overlay_bytes: usize,
+    /// Tiles in overlays.
+    pub overlay_tiles: usize,
+    /// Overlays that wait to be flushed.
+    pub frozen_overlays: usize,
+    /// Segments.
+    pub segments: usize,
+    /// Bytes of all segment files.
+    pub segment_bytes: u64,
+    /// Tiles in segments; a tile in two segments counts twice.
+    pub segment_tiles: u64,
+}
+
+impl Version {
+    /// Figures of the whole store.
+    #[must_use]
+    pub fn info(&self) -> StoreInfo {
+        StoreInfo {
+            views: self.catalog.len(),
+            overlay_bytes: self.overlays.iter().map(|overlay| overlay.bytes()).sum(),
+            overlay_tiles: self.overlays.iter().map(|overlay| overlay.tiles()).sum(),
+            frozen_overlays: self.overlays.len() - 1,
+            segments: self.segments.len(),
+            segment_bytes: self.segments.iter().map(|segment| segment.file_bytes()).sum(),
+            segment_tiles: self
+                .segments
+                .iter()
+                .flat_map(|segment| segment.views())
+                .map(|(_, view)| view.tiles)
+                .sum(),
+        }
+    }
+
+    /// How fresh every view is.
+    #[must_use]
+    pub fn freshness(&self, now_ms: i64) -> Vec<ViewFreshness> {
+        self.catalog
+            .views()
+            .map(|view| ViewFreshness {
+                name: view.definition.name.to_string(),
+                newest_event: view.counters.newest_event(),
+                seal_lag: seal_lag(view, now_ms),
+                late_dropped: view.counters.late_dropped(),
+                too_old: view.counters.too_old(),
+            })
+            .collect()
+    }
+
+    /// A hash of everything that reads can see, whatever sources hold it: equal for equal
+    /// content. Reads all data.
+    #[must_use]
+    pub fn state_hash(&self) -> u64 {
+        let mut hash = Xxh3Default::new();
+        let mut scan = self.scan();
+        let mut bytes = Vec::new();
+        while let Some(mut scanned) = scan.next_entity() {
+            let Some(view) = self.catalog.view(scanned.view) else { continue };
+            scanned.content.settle();
+            let content = scanned.content.relaid(&scanned.layout, view.layout());
+            bytes.clear();
+            bytes.put_u32(scanned.view.0);
+            bytes.put_short(&scanned.entity);
+            for tile in &content.tiles {
+                bytes.put_i64(tile.start);
+                encode_accumulator(view.layout(), &tile.accumulator, &mut bytes);
+            }
+            if !content.tiles.is_empty() {
+                hash.update(&bytes);
+            }
+        }
+        hash.digest()
+    }
+
+    fn scan(&self) -> Scan<'_> {
+        Scan::new(
+            self.overlays.iter().map(|overlay| &**overlay),
+            self.segments.iter().map(|segment| &**segment),
+        )
+    }
+}
+
+/// Counts what the view holds by reading all of it.
+pub(crate) fn view_info(version: &Version, view: &View, now_ms: i64) -> ViewInfo {
+    let horizon = view.horizon(now_ms).unwrap_or(i64::MIN);
+    let (mut entities, mut tiles) = (0, 0);
+    let mut scan = version.scan();
+    while let Some(Scanned { view: id, content, .. }) = scan.next_entity() {
+        if id != view.id {
+            continue;
+        }
+        let readable = content.tiles.iter().filter(|tile| horizon <= tile.start).count();
+        tiles += bytes_u64(readable);
+        entities += u64::from(0 < readable);
+    }
+    ViewInfo {
+        definition: view.definition.clone(),
+        entities,
+        tiles,
+        bytes: view_bytes(version, view),
+        seals: view.seals.list(),
+        newest_event: view.counters.newest_event(),
+        seal_lag: seal_lag(view, now_ms),
+        late_dropped: view.counters.late_dropped(),
+        too_old: view.counters.too_old(),
+    }
+}
+
+fn seal_lag(view: &View, now_ms: i64) -> Option<i64> {
+    view.coverage.ranges().last().map(|(_, to)| now_ms.saturating_sub(*to))
+}
+
+/// Each source's bytes, shared out by the view's share of its tiles.
+fn view_bytes(version: &Version, view: &View) -> u64 {
+    let share = |bytes: u64, part: u64, whole: u64| {
+        if whole == 0 { 0 } else { u128::from(bytes) * u128::from(part) / u128::from(whole) }
+    };
+    let in_segments = version.segments.iter().map(|segment| {
+        let whole = segment.views().map(|(_, view)| view.tiles).sum();
+        let part = segment.view(view.id).map_or(0, |view| view.tiles);
+        share(segment.file_bytes(), part, whole)
+    });
+    let in_overlays = version.overlays.iter().map(|overlay| {
+        let mut part = 0;
+        overlay.for_each(|entry| {
+            if entry.view == view.id {
+                part += bytes_u64(entry.tiles.len());
+            }
+        });
+        share(bytes_u64(overlay.bytes()), part, bytes_u64(overlay.tiles()))
+    });
+    u64::try_from(in_segments.chain(in_overlays).sum::<u128>()).unwrap_or(u64::MAX)
+}

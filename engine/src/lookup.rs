@@ -1,0 +1,160 @@
+//! Owns how an entity is found in a version's sources, newest first, and what stays visible of
+//! each. Knows nothing of windows or plans.
+
+use std::ops::ControlFlow;
+
+use tilekv_tile::Block;
+
+use crate::catalog::{View, ViewId};
+use crate::content::{Content, StoredTile};
+use crate::overlay::Entry;
+use crate::ranges::{TimeRange, add_range, for_each_visible};
+use crate::segment::{Chunk, Segment, SegmentView};
+use crate::version::Version;
+
+/// One source's part of an entity.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// An overlay's entry; its shard stays locked while this is looked at.
+    Entry(&'a Entry),
+    /// A segment's chunks, from the first one on.
+    Chunks(&'a Segment, &'a SegmentView, Chunk<'a>),
+}
+
+impl<'a> Source<'a> {
+    /// Adds to `hidden` what this source hides of older ones.
+    pub(crate) fn hide(self, span: i64, hidden: &mut Vec<TimeRange>) {
+        match self {
+            Self::Entry(entry) => {
+                entry.clears.iter().for_each(|&(from, to)| add_range(hidden, from, to));
+                for tile in entry.tiles.iter().filter(|tile| tile.base) {
+                    add_range(hidden, tile.start, tile.start + span);
+                }
+            }
+            Self::Chunks(..) => self.for_each_block(|block| {
+                block.clears().for_each(|(from, to)| add_range(hidden, from, to));
+                if block.has_base() {
+                    for tile in (0..block.len()).filter(|&tile| block.is_base(tile)) {
+                        let start = block.start(tile);
+                        add_range(hidden, start, start + span);
+                    }
+                }
+            }),
+        }
+    }
+
+    /// Calls `visit` with every block, ascending in time; an overlay's entry has none.
+    pub(crate) fn for_each_block(self, mut visit: impl FnMut(&Block<'a>)) {
+        let Self::Chunks(segment, view, first) = self else { return };
+        let mut chunk = Some(first);
+        while let Some(current) = chunk {
+            visit(&segment.block(&current, view));
+            chunk = segment.next_chunk(&current);
+        }
+    }
+
+    /// Whether a tile with `from <= start < to` is held that `hidden` does not hide.
+    pub(crate) fn has_visible(self, hidden: &[TimeRange], from: i64, to: i64) -> bool {
+        let mut found = false;
+        match self {
+            Self::Entry(entry) => for_each_visible(hidden, from, to, |from, to| {
+                found |= !entry.between(from, to).is_empty();
+            }),
+            Self::Chunks(..) => self.for_each_block(|block| {
+                for_each_visible(hidden, from, to, |from, to| {
+                    found |= block.lower_bound(from) < block.lower_bound(to);
+                });
+            }),
+        }
+        found
+    }
+}
+
+/// Calls `visit` with every source that holds something of the entity, newest first, until it
+/// breaks.
+pub(crate) fn for_each_source(
+    version: &Version,
+    view: ViewId,
+    hash: u64,
+    entity: &[u8],
+    mut visit: impl FnMut(Source<'_>) -> ControlFlow<()>,
+) {
+    for overlay in &version.overlays {
+        let flow =
+            overlay.with_entry(hash, view, entity, |entry| visit(Source::Entry(entry)));
+        if flow == Some(ControlFlow::Break(())) {
+            return;
+        }
+    }
+    for segment in &version.segments {
+        let Some(segment_view) = segment.view(view) else { continue };
+        let Some(chunk) = segment.find(hash, view, entity) else { continue };
+        if visit(Source::Chunks(segment, segment_view, chunk)).is_break() {
+            return;
+        }
+    }
+}
+
+/// Whether the entity has a tile with `from <= start < to`.
+pub(crate) fn is_present(
+    version: &Version,
+    view: &View,
+    hash: u64,
+    entity: &[u8],
+    from: i64,
+    to: i64,
+) -> bool {
+    let mut hidden = Vec::new();
+    let mut found = false;
+    for_each_source(version, view.id, hash, entity, |source| {
+        found = source.has_visible(&hidden, from, to);
+        if found {
+            return ControlFlow::Break(());
+        }
+        source.hide(view.span(), &mut hidden);
+        ControlFlow::Continue(())
+    });
+    found
+}
+
+/// The entity's tiles with `from <= start < to`, merged over all sources, under the view's newest
+/// layout. Nothing of it is a `Base` or hides anything: there is nothing older.
+pub(crate) fn gather(
+    version: &Version,
+    view: &View,
+    hash: u64,
+    entity: &[u8],
+    from: i64,
+    to: i64,
+) -> Content {
+    let mut gathered = Content::default();
+    for_each_source(version, view.id, hash, entity, |source| {
+        gathered.merge_older(content_between(source, view, from, to), view.layout());
+        ControlFlow::Continue(())
+    });
+    gathered.settle();
+    gathered
+}
+
+fn content_between(source: Source<'_>, view: &View, from: i64, to: i64) -> Content {
+    let mut content = Content::default();
+    match source {
+        Source::Entry(entry) => {
+            content.clears.clone_from(&entry.clears);
+            content.tiles.extend(entry.tiles[entry.between(from, to)].iter().cloned());
+            content.relaid(&entry.layout, view.layout())
+        }
+        Source::Chunks(_, segment_view, _) => {
+            source.for_each_block(|block| {
+                content.clears.extend(block.clears());
+                let tiles = block.lower_bound(from)..block.lower_bound(to);
+                content.tiles.extend(tiles.map(|tile| StoredTile {
+                    start: block.start(tile),
+                    base: block.is_base(tile),
+                    accumulator: block.accumulator(tile),
+                }));
+            });
+            content.relaid(&segment_view.layout, view.layout())
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Owns the manifest: one file that says which segments make up the store, up to which LSN they
+//! hold the log, and the control state (views, seals, producers) as of that LSN
+//! (docs/format/manifest.md). It is replaced whole, by rename.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tilekv_tile::SealSet;
+use tilekv_wal::{Disk, Lsn};
+
+use crate::catalog::{Catalog, View, ViewCounters, ViewId};
+use crate::codec::{FieldError, Fields, PutFields, bytes_u64, count_u32, index};
+use crate::definition::{decode_definition, encode_definition};
+use crate::error::EngineError;
+use crate::producer::ProducerTable;
+use crate::segment::SegmentId;
+
+/// The manifest's file name.
+pub(crate) const MANIFEST: &str = "manifest";
+const TEMPORARY: &str = "manifest.tmp";
+const MAGIC: &[u8; 8] = b"TKVMANIF";
+const VERSION: u32 = 1;
+
+/// Views and producers as of one LSN.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Control {
+    pub(crate) catalog: Catalog,
+    pub(crate) producers: ProducerTable,
+}
+
+/// What the manifest says.
+#[derive(Debug, Clone)]
+pub(crate) struct Manifest {
+    /// The secret of the store's hashes, drawn when it was created.
+    pub(crate) hash_seed: u64,
+    /// The first LSN that no segment holds.
+    pub(crate) flushed: Lsn,
+    /// The greatest log time, in milliseconds, that a segment or the control state knows.
+    pub(crate) now_ms: i64,
+    /// The id of the next segment.
+    pub(crate) next_segment: SegmentId,
+    /// The live segments, oldest first.
+    pub(crate) segments: Vec<SegmentId>,
+    /// [`encode_control`] of the state as of `flushed`.
+    pub(crate) control: Arc<Vec<u8>>,
+}
+
+impl Manifest {
+    /// Reads the manifest, if there is one.
+    pub(crate) fn load(disk: &dyn Disk) -> Result<Option<Self>, EngineError> {
+        if !disk.exists(MANIFEST)? {
+            return Ok(None);
+        }
+        let file = disk.open(MANIFEST)?;
+        let mut bytes = vec![0; index(file.len()?)];
+        file.read_at(0, &mut bytes)?;
+        Self::decode(&bytes).map(Some)
+    }
+
+    /// Writes the manifest in place of the one before it, durably.
+    pub(crate) fn store(&self, disk: &dyn Disk) -> Result<(), EngineError> {
+        let file = disk.create(TEMPORARY)?;
+        file.write_at(0, &self.encode())?;
+        file.sync()?;
+        disk.rename(TEMPORARY, MANIFEST)?;
+        disk.sync_folder()?;
+        Ok(())
+    }
+
+    /// The control state, decoded.
+    pub(crate) fn control(&self) -> Result<Control, EngineError> {
+        decode_control(&self.control).map_err(|error| corrupt(HEAD_BYTES, error))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEAD_BYTES + self.control.len() + 64);
+        out.extend_from_slice(MAGIC);
+        out.put_u32(VERSION);
+        out.put_u32(0);
+        out.put_u64(self.hash_seed);
+        out.put_u64(self.flushed.number());
+        out.put_i64(self.now_ms);
+        out.put_u64(self.next_segment.0);
+        out.put_u32(count_u32(self.segments.len()));
+        self.segments.iter().for_each(|segment| out.put_u64(segment.0));
+        out.put_long(&self.control);
+        let crc = crc32fast::hash(&out);
+        out.put_u32(crc);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
+        if bytes.len() < HEAD_BYTES || !bytes.starts_with(MAGIC) {
+            return Err(corrupt(0, "no manifest magic"));
+        }
+        let (body, stored) = bytes.split_at(bytes.len() - 4);
+        if crc32fast::hash(body).to_le_bytes() != *stored {
+            return Err(corrupt(0, "the checksum does not match"));
+        }
+        let mut fields = Fields::new(&body[MAGIC.len()..]);
+        let version = fields.u32().map_err(|error| corrupt(MAGIC.len(), error))?;
+        if version != VERSION {
+            return Err(EngineError::NewerFormat {
+                file: MANIFEST.to_owned(),
+                found: version,
+                expected: VERSION,
+            });
+        }
+        Self::decode_fields(fields).map_err(|error| corrupt(MAGIC.len(), error))
+    }
+
+    fn decode_fields(mut fields: Fields<'_>) -> Result<Self, FieldError> {
+        if fields.u32()? != 0 {
+            return Err(FieldError::Value("reserved"));
+        }
+        let hash_seed = fields.u64()?;
+        let flushed = Lsn::new(fields.u64()?);
+        let now_ms = fields.i64()?;
+        let next_segment = SegmentId(fields.u64()?);
+        let count = fields.u32()?;
+        let segments = (0..count)
+            .map(|_| fields.u64().map(SegmentId))
+            .collect::<Result<Vec<SegmentId>, FieldError>>()?;
+        let control = Arc::new(fields.long()?.to_vec());
+        fields.end()?;
+        Ok(Self { hash_seed, flushed, now_ms, next_segment, segments, control })
+    }
+}
+
+const HEAD_BYTES: usize = 24;
+
+/// The control state as bytes.
+pub(crate) fn encode_control(control: &Control) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.put_u32(control.catalog.next_view_id().0);
+    out.put_u32(count_u32(control.catalog.len()));
+    for view in control.catalog.views() {
+        encode_view(view, &mut out);
+    }
+    out.put_u32(count_u32(control.producers.len()));
+    for (view, id, progress) in control.producers.iter() {
+        out.put_u32(view.0);
+        out.put_short(id);
+        out.put_u64(progress.sequence);
+        out.put_i64(progress.seen_at);
+    }
+    out
+}
+
+fn encode_view(view: &View, out: &mut Vec<u8>) {
+    out.put_u32(view.id.0);
+    out.put_u64(view.revision);
+    encode_definition(&view.definition, out);
+    out.put_u32(count_u32(view.layouts.len()));
+    view.layouts.iter().for_each(|layout| out.put_u32(count_u32(layout.components().len())));
+    for feature in &view.features {
+        out.put_u32(count_u32(feature.incomplete.len()));
+        for &(from, to) in &feature.incomplete {
+            out.put_i64(from);
+            out.put_i64(to);
+        }
+    }
+    let mut seals = Vec::new();
+    view.seals.encode(&mut seals);
+    out.put_long(&seals);
+    out.put_option(view.counters.newest_event());
+    out.put_u64(view.counters.late_dropped());
+    out.put_u64(view.counters.too_old());
+}
+
+fn decode_control(bytes: &[u8]) -> Result<Control, FieldError> {
+    let mut fields = Fields::new(bytes);
+    let next_view_id = fields.u32()?;
+    let view_count = fields.u32()?;
+    let views = (0..view_count)
+        .map(|_| decode_view(&mut fields))
+        .collect::<Result<Vec<View>, FieldError>>()?;
+    let mut producers = ProducerTable::default();
+    for _ in 0..fields.u32()? {
+        let view = ViewId(fields.u32()?);
+        let id = Bytes::copy_from_slice(fields.short()?);
+        producers.record(view, id, fields.u64()?, fields.i64()?);
+    }
+    fields.end()?;
+    Ok(Control { catalog: Catalog::from_parts(next_view_id, views), producers })
+}
+
+fn decode_view(fields: &mut Fields<'_>) -> Result<View, FieldError> {
+    let id = ViewId(fields.u32()?);
+    let revision = fields.u64()?;
+    let definition = decode_definition(fields)?;
+    let mut view =
+        View::create(id, definition).map_err(|_| FieldError::Value("view definition"))?;
+    view.revision = revision;
+    decode_layouts(&mut view, fields)?;
+    for feature in &mut view.features {
+        let count = fields.u32()?;
+        feature.incomplete = (0..count)
+            .map(|_| Ok((fields.i64()?, fields.i64()?)))
+            .collect::<Result<Vec<(i64, i64)>, FieldError>>()?;
+    }
+    let seals = SealSet::decode(fields.long()?).map_err(|_| FieldError::Value("seals"))?;
+    view.set_seals(seals);
+    let newest = fields.option("newest event")?;
+    view.counters = Arc::new(ViewCounters::new(newest, fields.u64()?, fields.u64()?));
+    Ok(view)
+}
+
+/// Cuts the view's earlier layouts out of its newest: each is a prefix of the next.
+fn decode_layouts(view: &mut View, fields: &mut Fields<'_>) -> Result<(), FieldError> {
+    let newest = Arc::clone(view.layout());
+    let count = fields.u32()?;
+    view.layouts.clear();
+    for _ in 0..count {
+        let len = crate::codec::small_index(fields.u32()?);
+        let prefix =
+            newest.components().get(..len).ok_or(FieldError::Value("layout length"))?.to_vec();
+        view.layouts.push(Arc::new(tilekv_tile::Layout::new(prefix)));
+    }
+    let is_whole = view.layouts.last().map(|last| last.components().len());
+    if is_whole == Some(newest.components().len()) {
+        Ok(())
+    } else {
+        Err(FieldError::Value("layouts"))
+    }
+}
+
+fn corrupt(offset: usize, what: impl ToString) -> EngineError {
+    EngineError::Corrupt {
+        file: MANIFEST.to_owned(),
+        offset: bytes_u64(offset),
+        what: what.to_string(),
+    }
+}

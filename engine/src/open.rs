@@ -1,0 +1,163 @@
+//! Owns how a store is opened: manifest, segments, the tail of the log, and the removal of what a
+//! crash left behind.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::RwLock;
+use tilekv_wal::{Disk, Log, LogOptions, Lsn, RecoveryReport};
+
+use crate::apply::Applied;
+use crate::engine::{Engine, EngineCounters, Running, Staged};
+use crate::error::EngineError;
+use crate::manifest::{Control, MANIFEST, Manifest, encode_control};
+use crate::options::EngineOptions;
+use crate::overlay::Overlay;
+use crate::pending::Pending;
+use crate::producer::ProducerTable;
+use crate::reader::Shared;
+use crate::segment::{Segment, SegmentId};
+use crate::version::Version;
+
+/// What opening a store found.
+#[derive(Debug, Clone)]
+pub struct OpenReport {
+    /// Whether the store was created now.
+    pub is_new: bool,
+    /// Segments that were read and checked.
+    pub segments: usize,
+    /// Bytes of their files.
+    pub segment_bytes: u64,
+    /// What the log held, and what was cut from it.
+    pub log: RecoveryReport,
+}
+
+impl Engine {
+    /// Opens the store on `disk`, or creates one where the folder is empty.
+    ///
+    /// # Errors
+    /// Another process holds the folder, the disk failed, or something that had been made durable
+    /// is damaged: then nothing was changed, and the error names file, offset and LSN.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        options: EngineOptions,
+        now_ms: i64,
+    ) -> Result<(Self, OpenReport), EngineError> {
+        let lock = disk.lock()?;
+        let (manifest, is_new) = load_or_create(&*disk, &options)?;
+        let Control { catalog, producers } = manifest.control()?;
+        let segments = open_segments(&*disk, &manifest, &catalog)?;
+        let segment_bytes = segments.iter().map(|segment| segment.file_bytes()).sum();
+        let segment_count = segments.len();
+        let overlay = Arc::new(Overlay::new(manifest.flushed));
+        let shared = Arc::new(Shared {
+            version: ArcSwap::from_pointee(Version {
+                catalog: Arc::new(catalog.clone()),
+                overlays: vec![Arc::clone(&overlay)],
+                segments,
+                hash_seed: manifest.hash_seed,
+            }),
+            producers: RwLock::new(producers),
+        });
+        let mut applied = Applied::new(catalog, overlay, manifest.hash_seed);
+        let (log, report) =
+            replay(&disk, &options, &manifest, &shared, &mut applied)?;
+        let newest = report.now_ms_max.unwrap_or(i64::MIN).max(manifest.now_ms).max(now_ms);
+        applied.publish(&shared);
+        let frozen = applied.take_frozen();
+        let mut engine = Self {
+            disk,
+            options,
+            shared,
+            log,
+            manifest,
+            staged: Staged { catalog: applied.catalog.clone(), producers: ProducerTable::default() },
+            applied,
+            pending: Pending::default(),
+            frozen: VecDeque::new(),
+            running: Running::default(),
+            counters: EngineCounters::default(),
+            log_bytes_at_freeze: 0,
+            now_ms: newest,
+            _lock: lock,
+        };
+        engine.applied.take_changed();
+        engine.adopt_frozen(frozen);
+        engine.remove_unlisted()?;
+        let report = OpenReport { is_new, segments: segment_count, segment_bytes, log: report };
+        Ok((engine, report))
+    }
+}
+
+fn load_or_create(
+    disk: &dyn Disk,
+    options: &EngineOptions,
+) -> Result<(Manifest, bool), EngineError> {
+    if let Some(manifest) = Manifest::load(disk)? {
+        return Ok((manifest, false));
+    }
+    let names = disk.list()?;
+    if let Some(name) = names.iter().find(|name| !name.ends_with(".tmp")) {
+        return Err(EngineError::Corrupt {
+            file: MANIFEST.to_owned(),
+            offset: 0,
+            what: format!(
+                "the folder holds `{name}` and no manifest; it is no store, or lost its manifest"
+            ),
+        });
+    }
+    let manifest = Manifest {
+        hash_seed: options.hash_seed,
+        flushed: Lsn::ZERO,
+        now_ms: i64::MIN,
+        next_segment: SegmentId(0),
+        segments: Vec::new(),
+        control: Arc::new(encode_control(&Control::default())),
+    };
+    manifest.store(disk)?;
+    Ok((manifest, true))
+}
+
+/// The manifest's segments, newest first.
+fn open_segments(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    catalog: &crate::catalog::Catalog,
+) -> Result<Vec<Arc<Segment>>, EngineError> {
+    manifest
+        .segments
+        .iter()
+        .rev()
+        .map(|id| Segment::open(disk, *id, catalog).map(Arc::new))
+        .collect()
+}
+
+fn replay(
+    disk: &Arc<dyn Disk>,
+    options: &EngineOptions,
+    manifest: &Manifest,
+    shared: &Shared,
+    applied: &mut Applied,
+) -> Result<(Log, RecoveryReport), EngineError> {
+    let log_options = LogOptions {
+        file_bytes_max: options.log_file_bytes_max,
+        allocate_bytes: ALLOCATE_BYTES.min(options.log_file_bytes_max),
+    };
+    let mut failure = None;
+    let flushed = manifest.flushed;
+    let mut apply = |lsn: Lsn, now_ms: i64, record: &[u8]| {
+        if failure.is_none() && flushed <= lsn {
+            failure = applied.apply(shared, lsn, now_ms, record).err();
+        }
+    };
+    let opened =
+        Log::open(Arc::clone(disk), log_options, flushed, options.salt_seed, &mut apply)?;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(opened),
+    }
+}
+
+/// How far ahead of its last batch a log file is filled with zeros.
+const ALLOCATE_BYTES: u64 = 4 << 20;

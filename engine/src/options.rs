@@ -1,0 +1,43 @@
+//! Owns what an engine is told when it is opened.
+
+use tilekv_wal::Durability;
+
+/// How a store is to be run. Every field is explicit: the server and embedding programs choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// When a commit counts as durable.
+    pub durability: Durability,
+    /// Bytes of writes that one overlay takes before it is frozen and flushed.
+    pub overlay_bytes_max: usize,
+    /// Frozen overlays that may wait; with more, writes are refused with `Busy`.
+    pub frozen_count_max: usize,
+    /// Segments above which the store compacts.
+    pub segment_count_max: usize,
+    /// Bytes of a log file before the next one is begun.
+    pub log_file_bytes_max: u64,
+    /// Producers that are remembered; new ones beyond it are refused.
+    pub producer_count_max: usize,
+    /// The secret of the store's hashes, used when the store is created; random in production,
+    /// fixed in simulations.
+    pub hash_seed: u64,
+    /// Distinguishes this run's log files from earlier ones; random or a clock reading.
+    pub salt_seed: u64,
+}
+
+impl EngineOptions {
+    /// What suits a server of a few gigabytes: overlays of 64 MiB, at most 4 of them frozen, 4
+    /// segments, log files of 64 MiB, a million producers.
+    #[must_use]
+    pub fn standard(durability: Durability, seed: u64) -> Self {
+        Self {
+            durability,
+            overlay_bytes_max: 64 << 20,
+            frozen_count_max: 4,
+            segment_count_max: 4,
+            log_file_bytes_max: 64 << 20,
+            producer_count_max: 1_000_000,
+            hash_seed: seed,
+            salt_seed: seed.rotate_left(32),
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Owns the judgement of writes: every rule is checked here, against the staged state, and what
+//! passes becomes records of the pending batch. A refused write leaves no trace.
+
+use bytes::Bytes;
+use tilekv_tile::{
+    LateMode, Name, ProducerStamp, Rows, ViewChange, ViewDefinition, accumulator_from_partials,
+    check_tile_range, encode_accumulator, floor_to,
+};
+
+use crate::catalog::{View, ViewId};
+use crate::codec::bytes_u64;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::limits::{
+    LAYOUT_COUNT_MAX, PRODUCER_ID_BYTES_MAX, RECORD_BYTES_MAX, ROW_COUNT_MAX, VIEW_COUNT_MAX,
+};
+use crate::lookup::gather;
+use crate::producer::{Admission, ProducerTable};
+use crate::record::{
+    EventsWriter, StampRecord, TileRecord, put_add_seal, put_alter_view, put_clear,
+    put_create_view, put_drop_view, put_remove_seal, put_tile,
+};
+use crate::write::{Lateness, Outcome, Prepared, TileWrite, Write};
+
+/// The tiles that a deletion meets. Expired ones are not counted, and go all the same: a longer
+/// retention must not bring them back.
+struct StoredCount {
+    readable: u64,
+    is_any_stored: bool,
+}
+
+impl Engine {
+    /// Judges `write` at `now_ms` and stages its effects in the pending batch. An error means that
+    /// it was refused and nothing was staged.
+    ///
+    /// # Errors
+    /// Whatever the contract refuses: the variant names the rule.
+    pub fn prepare(&mut self, now_ms: i64, write: Write) -> Result<Prepared, EngineError> {
+        let now_ms = self.advance_clock(now_ms);
+        if self.must_commit_before(&write) {
+            return Ok(Prepared::CommitFirst(write));
+        }
+        self.check_backlog()?;
+        let mark = self.pending.mark();
+        let outcome = self.stage(now_ms, write);
+        if outcome.is_err() {
+            self.pending.rewind(mark);
+        }
+        outcome.map(Prepared::Staged)
+    }
+
+    /// Whether the write's judgement needs the effects that are pending to be applied first.
+    fn must_commit_before(&self, write: &Write) -> bool {
+        let reads_tiles = matches!(
+            write,
+            Write::DeleteTiles { .. } | Write::DeleteEntity { .. } | Write::AlterView { .. }
+        );
+        reads_tiles && !self.pending.is_empty()
+    }
+
+    fn stage(&mut self, now_ms: i64, write: Write) -> Result<Outcome, EngineError> {
+        match write {
+            Write::CreateView(definition) => self.stage_create(definition),
+            Write::AlterView { view, change } => self.stage_alter(now_ms, &view, &change),
+            Write::DropView(view) => self.stage_drop(&view),
+            Write::Events { view, stamp, rows, lateness } => {
+                self.stage_events(now_ms, &view, stamp.as_ref(), &rows, lateness)
+            }
+            Write::SetTile(tile) => self.stage_tile(now_ms, &tile, true),
+            Write::MergeTile(tile) => self.stage_tile(now_ms, &tile, false),
+            Write::DeleteTiles { view, entity, from, to } => {
+                self.stage_clear(now_ms, &view, &entity, from, to)
+            }
+            Write::DeleteEntity { entity, views } => {
+                self.stage_delete_entity(now_ms, &entity, views)
+            }
+            Write::AddSeal { view, from, to } => self.stage_add_seal(now_ms, &view, from, to),
+            Write::RemoveSeal { view, from, to } => {
+                self.stage_remove_seal(now_ms, &view, from, to)
+            }
+        }
+    }
+
+    fn stage_create(&mut self, definition: ViewDefinition) -> Result<Outcome, EngineError> {
+        definition.validate()?;
+        if self.staged.catalog.contains(&definition.name) {
+            return Err(EngineError::ViewExists(definition.name));
+        }
+        if VIEW_COUNT_MAX <= self.staged.catalog.len() {
+            return Err(EngineError::Limit(format!(
+                "the store holds {VIEW_COUNT_MAX} views, its limit; drop one first"
+            )));
+        }
+        let id = self.staged.catalog.next_view_id();
+        let view = View::create(id, definition)?;
+        self.pending.push(|out| put_create_view(out, id, &view.definition));
+        self.staged.catalog.insert(view);
+        Ok(Outcome::Ok)
+    }
+
+    fn stage_alter(
+        &mut self,
+        now_ms: i64,
+        name: &Name,
+        change: &ViewChange,
+    ) -> Result<Outcome, EngineError> {
+        let view = self.staged_view(name)?;
+        let definition = change.apply(&view.definition)?;
+        if LAYOUT_COUNT_MAX <= view.layouts.len() && !change.add_features.is_empty() {
+            return Err(EngineError::Limit(format!(
+                "view `{name}` was given features {LAYOUT_COUNT_MAX} times, its limit"
+            )));
+        }
+        let holds_tiles = self.shared.version.load().holds_tiles(&view);
+        let span = view.span();
+        let complete_from = holds_tiles.then(|| floor_to(now_ms, span) + span);
+        let id = view.id;
+        let mut altered = View::clone(&view);
+        altered.alter(definition, complete_from)?;
+        self.pending.push(|out| put_alter_view(out, id, complete_from, &altered.definition));
+        self.staged.catalog.insert(altered);
+        Ok(Outcome::Ok)
+    }
+
+    fn stage_drop(&mut self, name: &Name) -> Result<Outcome, EngineError> {
+        let id = self.staged_view(name)?.id;
+        self.pending.push(|out| put_drop_view(out, id));
+        self.staged.catalog.remove(id);
+        Ok(Outcome::Ok)
+    }
+
+    fn stage_events(
+        &mut self,
+        now_ms: i64,
+        name: &Name,
+        stamp: Option<&ProducerStamp>,
+        rows: &Rows,
+        lateness: Lateness,
+    ) -> Result<Outcome, EngineError> {
+        let view = self.staged_view(name)?;
+        if self.admit(now_ms, view.id, stamp)? == Admission::Duplicate {
+            return Ok(Outcome::Duplicate);
+        }
+        rows.validate()?;
+        if ROW_COUNT_MAX < rows.len() {
+            return Err(EngineError::Limit(format!(
+                "{} rows in one write, at most {ROW_COUNT_MAX} are taken; split it",
+                rows.len()
+            )));
+        }
+        let columns = rows
+            .columns
+            .iter()
+            .map(|column| view.column(column))
+            .collect::<Result<Vec<_>, EngineError>>()?;
+        let indices: Vec<u16> = columns.iter().map(|(index, _)| *index).collect();
+        let horizon = view.horizon(now_ms).unwrap_or(i64::MIN);
+        let drops_late = view.definition.late == LateMode::Drop;
+        let record = self.pending.open();
+        let mut writer =
+            EventsWriter::begin(record, view.id, stamp.map(StampRecord::from), &indices);
+        for row in 0..rows.len() {
+            view.definition.entity_check(&rows.entities[row])?;
+            let start = floor_to(rows.timestamps[row], view.span());
+            let is_too_old = start < horizon;
+            if is_too_old && lateness == Lateness::Refuse {
+                return Err(EngineError::TooOld { view: name.clone(), start, horizon });
+            }
+            let is_late =
+                drops_late && view.coverage.covers(start, start.saturating_add(view.span()));
+            let is_applied = !is_too_old && !is_late;
+            if is_applied {
+                writer.begin_row(rows.timestamps[row], &rows.entities[row]);
+            } else if is_too_old {
+                writer.skip_too_old();
+            } else {
+                writer.skip_late();
+            }
+            for (position, (_, kind)) in columns.iter().enumerate() {
+                let cell = rows.cell(row, position, *kind)?;
+                if is_applied {
+                    writer.cell(cell);
+                }
+            }
+        }
+        let applied = writer.finish();
+        self.pending.close(RECORD_BYTES_MAX)?;
+        self.note_stamp(now_ms, view.id, stamp);
+        Ok(Outcome::Count(bytes_u64(applied)))
+    }
+
+    fn stage_tile(
+        &mut self,
+        now_ms: i64,
+        tile: &TileWrite,
+        base: bool,
+    ) -> Result<Outcome, EngineError> {
+        let view = self.staged_view(&tile.view)?;
+        if self.admit(now_ms, view.id, tile.stamp.as_ref())? == Admission::Duplicate {
+            return Ok(Outcome::Duplicate);
+        }
+        view.definition.entity_check(&tile.entity)?;
+        let span = view.span();
+        let end = tile.start.saturating_add(span);
+        check_tile_range(tile.start, end, view.definition.tile)?;
+        self.check_not_expired(now_ms, &view, tile.start)?;
+        let given = tile
+            .partials
+            .iter()
+            .map(|(feature, partial)| Ok((view.feature_index(feature)?, &partial[..])))
+            .collect::<Result<Vec<(usize, &[u8])>, EngineError>>()?;
+        let bindings: Vec<_> =
+            view.features.iter().map(|feature| feature.binding.clone()).collect();
+        let accumulator =
+            accumulator_from_partials(view.layout(), &bindings, &given, (tile.start, end))?;
+        let mut state = Vec::new();
+        encode_accumulator(view.layout(), &accumulator, &mut state);
+        let record = TileRecord {
+            view: view.id,
+            stamp: tile.stamp.as_ref().map(StampRecord::from),
+            layout: view.layout_id(),
+            start: tile.start,
+            base,
+            entity: &tile.entity,
+            state: &state,
+        };
+        put_tile(self.pending.open(), &record);
+        self.pending.close(RECORD_BYTES_MAX)?;
+        self.note_stamp(now_ms, view.id, tile.stamp.as_ref());
+        Ok(Outcome::Ok)
+    }
+
+    fn stage_clear(
+        &mut self,
+        now_ms: i64,
+        name: &Name,
+        entity: &Bytes,
+        from: i64,
+        to: i64,
+    ) -> Result<Outcome, EngineError> {
+        let view = self.staged_view(name)?;
+        view.definition.entity_check(entity)?;
+        let removed = self.count_tiles(now_ms, &view, entity, from, to);
+        if removed.is_any_stored {
+            self.pending.push(|out| put_clear(out, view.id, from, to, entity));
+        }
+        Ok(Outcome::Count(removed.readable))
+    }
+
+    fn stage_delete_entity(
+        &mut self,
+        now_ms: i64,
+        entity: &Bytes,
+        names: Option<Vec<Name>>,
+    ) -> Result<Outcome, EngineError> {
+        tilekv_tile::check_entity(entity)?;
+        let views = match names {
+            Some(names) => names
+                .iter()
+                .map(|name| self.staged_view(name))
+                .collect::<Result<Vec<_>, EngineError>>()?,
+            None => self.staged.catalog.views().cloned().collect(),
+        };
+        let mut removed = 0;
+        let mut cleared: Vec<ViewId> = Vec::new();
+        for view in views {
+            let count = self.count_tiles(now_ms, &view, entity, i64::MIN, i64::MAX);
+            if count.is_any_stored && !cleared.contains(&view.id) {
+                cleared.push(view.id);
+                removed += count.readable;
+                self.pending.push(|out| put_clear(out, view.id, i64::MIN, i64::MAX, entity));
+            }
+        }
+        Ok(Outcome::Count(removed))
+    }
+
+    fn stage_add_seal(
+        &mut self,
+        now_ms: i64,
+        name: &Name,
+        from: i64,
+        to: i64,
+    ) -> Result<Outcome, EngineError> {
+        let view = self.staged_view(name)?;
+        check_tile_range(from, to, view.definition.tile)?;
+        view.seals.check_room()?;
+        self.pending.push(|out| put_add_seal(out, view.id, from, to, now_ms));
+        self.staged.catalog.update(view.id, |view| view.add_seal(from, to, now_ms));
+        Ok(Outcome::Ok)
+    }
+
+    fn stage_remove_seal(
+        &mut self,
+        now_ms: i64,
+        name: &Name,
+        from: i64,
+        to: i64,
+    ) -> Result<Outcome, EngineError> {
+        let view = self.staged_view(name)?;
+        check_tile_range(from, to, view.definition.tile)?;
+        view.seals.check_room()?;
+        self.pending.push(|out| put_remove_seal(out, view.id, from, to, now_ms));
+        self.staged.catalog.update(view.id, |view| view.remove_seal(from, to, now_ms));
+        Ok(Outcome::Ok)
+    }
+
+    fn staged_view(&self, name: &Name) -> Result<std::sync::Arc<View>, EngineError> {
+        self.staged.catalog.named(name).cloned()
+    }
+
+    fn check_not_expired(&self, now_ms: i64, view: &View, start: i64) -> Result<(), EngineError> {
+        match view.horizon(now_ms) {
+            Some(horizon) if start < horizon => {
+                Err(EngineError::TooOld { view: view.definition.name.clone(), start, horizon })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count_tiles(
+        &self,
+        now_ms: i64,
+        view: &View,
+        entity: &[u8],
+        from: i64,
+        to: i64,
+    ) -> StoredCount {
+        let version = self.shared.version.load();
+        let horizon = view.horizon(now_ms).unwrap_or(i64::MIN);
+        let hash = version.hash(view.id, entity);
+        let tiles = gather(&version, view, hash, entity, from, to).tiles;
+        StoredCount {
+            readable: bytes_u64(tiles.iter().filter(|tile| horizon <= tile.start).count()),
+            is_any_stored: !tiles.is_empty(),
+        }
+    }
+
+    /// Judges a producer's stamp against what is applied and what is pending.
+    fn admit(
+        &self,
+        now_ms: i64,
+        view: ViewId,
+        stamp: Option<&ProducerStamp>,
+    ) -> Result<Admission, EngineError> {
+        let Some(stamp) = stamp else { return Ok(Admission::Apply) };
+        if stamp.id.is_empty() || PRODUCER_ID_BYTES_MAX < stamp.id.len() {
+            return Err(EngineError::Limit(format!(
+                "a producer id has 1 to {PRODUCER_ID_BYTES_MAX} bytes, not {}",
+                stamp.id.len()
+            )));
+        }
+        let applied = self.shared.producers.read();
+        let last = self
+            .staged
+            .producers
+            .last(view, &stamp.id, now_ms)
+            .or_else(|| applied.last(view, &stamp.id, now_ms));
+        let count = applied.len() + self.staged.producers.len();
+        if last.is_none() && self.options.producer_count_max <= count {
+            return Err(EngineError::Limit(format!(
+                "{count} producers are known, the limit; silent ones are forgotten after 30 days"
+            )));
+        }
+        ProducerTable::admit(last, stamp)
+    }
+
+    fn note_stamp(&mut self, now_ms: i64, view: ViewId, stamp: Option<&ProducerStamp>) {
+        if let Some(stamp) = stamp {
+            self.staged.producers.record(view, stamp.id.clone(), stamp.sequence, now_ms);
+        }
+    }
+}

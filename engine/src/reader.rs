@@ -1,0 +1,254 @@
+//! Owns the reading face of a store: snapshots, plans, window reads, range reads and what else is
+//! answered without the writer. Every call is made on the caller's thread and waits for nothing.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tilekv_tile::{Answers, Coverage, Identifier, KnownWalk, Name, SealMode};
+
+use crate::catalog::View;
+use crate::error::EngineError;
+use crate::explain::{Explanation, explain};
+use crate::frame::{Frame, FrameTime};
+use crate::info::{ViewInfo, view_info};
+use crate::limits::RANGE_TILE_COUNT_MAX;
+use crate::lookup::gather;
+use crate::plan::{Plan, ReadRequest, ViewPlan, selected_features};
+use crate::producer::ProducerTable;
+use crate::rollup::{Rollup, answer_columns};
+use crate::version::Version;
+
+/// What readers and the writer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) version: ArcSwap<Version>,
+    /// Guards the last applied sequence of every producer.
+    pub(crate) producers: RwLock<ProducerTable>,
+}
+
+/// The time that a read asks about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadTime {
+    /// The clock's.
+    Now,
+    /// One time for all rows, in milliseconds.
+    At(i64),
+    /// A time per row, in milliseconds.
+    Each(Vec<i64>),
+}
+
+/// The tiles of a range read: starts in milliseconds and a JSON partial per feature.
+pub type TileRange = Vec<(i64, Vec<String>)>;
+
+/// A handle for reading; clone one per thread.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Reader {
+    /// The newest state of the store, to be kept for a request.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Version> {
+        self.shared.version.load_full()
+    }
+
+    /// Resolves a request. Errors name the view, feature or window that is wrong.
+    pub fn plan(&self, version: &Version, request: &ReadRequest) -> Result<Plan, EngineError> {
+        Plan::new(&version.catalog, request)
+    }
+
+    /// Whether `plan` still fits the views of `version`.
+    #[must_use]
+    pub fn is_current(&self, version: &Version, plan: &Plan) -> bool {
+        plan.is_current(&version.catalog)
+    }
+
+    /// Reads all windows of `plan` for all `entities`: a row each, a column per selector.
+    /// `now_ms` is the clock, read once per request. The plan must be current.
+    pub fn read(
+        &self,
+        version: &Version,
+        plan: &Plan,
+        now_ms: i64,
+        time: &ReadTime,
+        entities: &[&[u8]],
+    ) -> Result<Answers, EngineError> {
+        if let ReadTime::Each(times) = time
+            && times.len() != entities.len()
+        {
+            return Err(EngineError::BadValue(format!(
+                "{} times for {} entities; give one time per entity",
+                times.len(),
+                entities.len()
+            )));
+        }
+        let mut columns = Vec::with_capacity(plan.columns());
+        for group in &plan.groups {
+            let view = version
+                .catalog
+                .view(group.id)
+                .ok_or_else(|| EngineError::NoView("of the plan, dropped since".to_owned()))?;
+            for entity in entities {
+                view.definition.entity_check(entity)?;
+            }
+            let request = Request { version, view, plan: group, known: plan.known, now_ms };
+            columns.extend(request.read(time, entities));
+        }
+        Ok(Answers { rows: entities.len(), columns })
+    }
+
+    /// The entity's tiles with `from <= start < to`, ascending, printed per feature as JSON.
+    pub fn range(
+        &self,
+        version: &Version,
+        view: &Name,
+        entity: &[u8],
+        range: std::ops::Range<i64>,
+        features: Option<&[Identifier]>,
+        now_ms: i64,
+    ) -> Result<TileRange, EngineError> {
+        let view = version.catalog.named(view)?;
+        view.definition.entity_check(entity)?;
+        let features = selected_features(view, features)?;
+        let from = range.start.max(view.horizon(now_ms).unwrap_or(i64::MIN));
+        let hash = version.hash(view.id, entity);
+        let content = gather(version, view, hash, entity, from, range.end);
+        if RANGE_TILE_COUNT_MAX < content.tiles.len() {
+            return Err(EngineError::Limit(format!(
+                "the range holds {} tiles, at most {RANGE_TILE_COUNT_MAX} are answered; ask for less",
+                content.tiles.len()
+            )));
+        }
+        let layout = view.layout();
+        let print = |accumulator| {
+            let partial = |&index: &usize| {
+                layout.print_partial(&view.features[index].binding, accumulator)
+            };
+            features.iter().map(partial).collect()
+        };
+        Ok(content.tiles.iter().map(|tile| (tile.start, print(&tile.accumulator))).collect())
+    }
+
+    /// The names of all views, ascending.
+    #[must_use]
+    pub fn view_names(&self, version: &Version) -> Vec<Name> {
+        version.catalog.views().map(|view| view.definition.name.clone()).collect()
+    }
+
+    /// The view with this name.
+    pub fn view(&self, version: &Version, name: &Name) -> Result<Arc<View>, EngineError> {
+        version.catalog.named(name).cloned()
+    }
+
+    /// Figures of a view. Counting entities and tiles reads all of the view's data: keep it off
+    /// threads that must not wait.
+    pub fn view_info(
+        &self,
+        version: &Version,
+        name: &Name,
+        now_ms: i64,
+    ) -> Result<ViewInfo, EngineError> {
+        Ok(view_info(version, version.catalog.named(name)?, now_ms))
+    }
+
+    /// The last sequence that the producer has applied to the view.
+    pub fn producer(
+        &self,
+        version: &Version,
+        view: &Name,
+        id: &Bytes,
+        now_ms: i64,
+    ) -> Result<Option<u64>, EngineError> {
+        let view = version.catalog.named(view)?;
+        Ok(self.shared.producers.read().last(view.id, id, now_ms))
+    }
+
+    /// What is sealed in the view: (from, to, made at), in milliseconds, ascending.
+    pub fn seals(
+        &self,
+        version: &Version,
+        view: &Name,
+    ) -> Result<Vec<(i64, i64, i64)>, EngineError> {
+        Ok(version.catalog.named(view)?.seals.list())
+    }
+
+    /// How one window of one entity is answered: bounds, tiles, seals, holes and the result.
+    pub fn explain(
+        &self,
+        version: &Version,
+        request: &ReadRequest,
+        entity: &[u8],
+        at: Option<i64>,
+        now_ms: i64,
+    ) -> Result<Explanation, EngineError> {
+        let plan = self.plan(version, request)?;
+        explain(version, &plan, entity, at, now_ms)
+    }
+}
+
+/// One view's part of a read.
+pub(crate) struct Request<'a> {
+    pub(crate) version: &'a Version,
+    pub(crate) view: &'a View,
+    pub(crate) plan: &'a ViewPlan,
+    pub(crate) known: bool,
+    pub(crate) now_ms: i64,
+}
+
+impl Request<'_> {
+    /// The columns of this view's selectors.
+    pub(crate) fn read(
+        &self,
+        time: &ReadTime,
+        entities: &[&[u8]],
+    ) -> Vec<tilekv_tile::AnswerColumn> {
+        let mut columns = answer_columns(self.plan, self.view, entities.len());
+        let mut rollup = Rollup::new(self.version, self.view, self.plan);
+        let common = match time {
+            ReadTime::Now => Some(self.frame_now()),
+            ReadTime::At(at) => Some(self.frame(*at, &mut self.known_walk())),
+            ReadTime::Each(_) => None,
+        };
+        let mut walk = self.known_walk();
+        let mut per_row = None;
+        for (row, entity) in entities.iter().enumerate() {
+            if let ReadTime::Each(times) = time {
+                per_row = Some(self.frame(times[row], &mut walk));
+            }
+            let Some(frame) = per_row.as_ref().or(common.as_ref()) else {
+                unreachable!("a read has a common time or one per row");
+            };
+            rollup.push_row(frame, entity, &mut columns);
+            if per_row.is_some() || row == 0 {
+                for (column, selector) in columns.iter_mut().zip(&frame.selectors) {
+                    column.bounds.push(selector.bounds);
+                }
+            }
+        }
+        columns
+    }
+
+    /// The frame of a read at the clock's time.
+    pub(crate) fn frame_now(&self) -> Frame {
+        let time = FrameTime { at: None, now: self.now_ms, coverage: &self.view.coverage };
+        Frame::new(self.view, self.plan, time)
+    }
+
+    /// The frame of a read at `at`.
+    pub(crate) fn frame(&self, at: i64, walk: &mut Option<KnownWalk>) -> Frame {
+        let coverage: &Coverage = match walk {
+            Some(walk) => walk.at(at),
+            None => &self.view.coverage,
+        };
+        Frame::new(self.view, self.plan, FrameTime { at: Some(at), now: self.now_ms, coverage })
+    }
+
+    /// What answers which seals were known, where that is asked for and matters.
+    pub(crate) fn known_walk(&self) -> Option<KnownWalk> {
+        let matters = self.known && self.view.definition.seal == SealMode::Required;
+        matters.then(|| self.view.seals.known_walk())
+    }
+}

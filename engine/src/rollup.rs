@@ -1,0 +1,168 @@
+//! Owns the window read of one entity in one view: one backward pass over its sources answers all
+//! windows of a frame. Knows nothing of names, requests or clocks.
+
+use std::ops::ControlFlow;
+
+use tilekv_tile::{Accumulator, AnswerColumn, Block, Status, Value, Values};
+
+use crate::catalog::View;
+use crate::frame::Frame;
+use crate::lookup::{Source, for_each_source, is_present};
+use crate::overlay::Entry;
+use crate::plan::ViewPlan;
+use crate::ranges::{TimeRange, for_each_visible};
+use crate::version::Version;
+
+/// What the rows of one view share while they are read: reused from row to row.
+#[derive(Debug)]
+pub(crate) struct Rollup<'a> {
+    version: &'a Version,
+    view: &'a View,
+    plan: &'a ViewPlan,
+    /// What each interval's tiles merge to; with the chain before it, once the pass is over.
+    accumulators: Vec<Accumulator>,
+    /// How many stored tiles went into each.
+    tiles: Vec<u32>,
+    hidden: Vec<TimeRange>,
+}
+
+impl<'a> Rollup<'a> {
+    /// A rollup for rows of `view`.
+    pub(crate) fn new(version: &'a Version, view: &'a View, plan: &'a ViewPlan) -> Self {
+        Self {
+            version,
+            view,
+            plan,
+            accumulators: Vec::new(),
+            tiles: Vec::new(),
+            hidden: Vec::new(),
+        }
+    }
+
+    /// Reads the windows of `frame` for one entity and appends a row to `columns`.
+    pub(crate) fn push_row(&mut self, frame: &Frame, entity: &[u8], columns: &mut [AnswerColumn]) {
+        let hash = self.version.hash(self.view.id, entity);
+        self.reset(frame.intervals.len());
+        let version = self.version;
+        for_each_source(version, self.view.id, hash, entity, |source| {
+            self.fold(frame, source);
+            source.hide(self.view.span(), &mut self.hidden);
+            ControlFlow::Continue(())
+        });
+        self.chain(frame);
+        let mut seen = None;
+        for (index, selector) in frame.selectors.iter().enumerate() {
+            let tiles = self.tiles[selector.interval];
+            let status = match selector.preset {
+                Some(status) => status,
+                None if 0 < tiles => Status::Ok,
+                None if *seen.get_or_insert_with(|| self.is_seen(frame, hash, entity)) => {
+                    Status::Empty
+                }
+                None => Status::Unseen,
+            };
+            let value = self.value(index, selector.interval);
+            let column = &mut columns[index];
+            column.values.push(value);
+            column.statuses.push(status);
+            column.tiles_read.push(tiles);
+        }
+    }
+
+    fn value(&self, selector: usize, interval: usize) -> Value {
+        self.plan.selectors[selector].finisher.finish(&self.accumulators[interval])
+    }
+
+    fn reset(&mut self, intervals: usize) {
+        let projection = &self.plan.projection;
+        self.accumulators.iter_mut().for_each(|accumulator| projection.reset(accumulator));
+        self.accumulators.resize_with(intervals, || projection.empty());
+        self.tiles.clear();
+        self.tiles.resize(intervals, 0);
+        self.hidden.clear();
+    }
+
+    fn fold(&mut self, frame: &Frame, source: Source<'_>) {
+        match source {
+            Source::Entry(entry) => self.fold_entry(frame, entry),
+            Source::Chunks(..) => source.for_each_block(|block| self.fold_block(frame, block)),
+        }
+    }
+
+    fn fold_entry(&mut self, frame: &Frame, entry: &Entry) {
+        for (index, interval) in frame.intervals.iter().enumerate() {
+            let accumulator = &mut self.accumulators[index];
+            let count = &mut self.tiles[index];
+            for_each_visible(&self.hidden, interval.from, interval.to, |from, to| {
+                for tile in &entry.tiles[entry.between(from, to)] {
+                    self.plan.projection.merge_mapped(
+                        accumulator,
+                        &entry.layout,
+                        &tile.accumulator,
+                    );
+                    *count += 1;
+                }
+            });
+        }
+    }
+
+    fn fold_block(&mut self, frame: &Frame, block: &Block<'_>) {
+        for (index, interval) in frame.intervals.iter().enumerate() {
+            let accumulator = &mut self.accumulators[index];
+            let count = &mut self.tiles[index];
+            for_each_visible(&self.hidden, interval.from, interval.to, |from, to| {
+                let range = block.lower_bound(from)..block.lower_bound(to);
+                if !range.is_empty() {
+                    *count += crate::codec::count_u32(range.len());
+                    block.fold(&self.plan.projection, range, accumulator);
+                }
+            });
+        }
+    }
+
+    /// Adds to every interval what the shorter windows of its chain hold.
+    fn chain(&mut self, frame: &Frame) {
+        for index in 1..frame.intervals.len() {
+            if frame.intervals[index].continues {
+                let (shorter, longer) = self.accumulators.split_at_mut(index);
+                self.plan.projection.merge(&mut longer[0], &shorter[index - 1]);
+                self.tiles[index] += self.tiles[index - 1];
+            }
+        }
+    }
+
+    fn is_seen(&self, frame: &Frame, hash: u64, entity: &[u8]) -> bool {
+        let is_read = self.tiles.iter().any(|&tiles| 0 < tiles);
+        let (from, to) = (frame.horizon, frame.floor.saturating_add(1));
+        is_read || is_present(self.version, self.view, hash, entity, from, to)
+    }
+}
+
+/// Empty answer columns for a plan's view, with room for `rows` rows.
+pub(crate) fn answer_columns(plan: &ViewPlan, view: &View, rows: usize) -> Vec<AnswerColumn> {
+    plan.selectors
+        .iter()
+        .map(|selector| AnswerColumn {
+            values: empty_values(view, selector.feature, rows),
+            statuses: Vec::with_capacity(rows),
+            bounds: Vec::new(),
+            tiles_read: Vec::with_capacity(rows),
+        })
+        .collect()
+}
+
+/// An empty column of the type that the feature's function answers with.
+fn empty_values(view: &View, feature: usize, rows: usize) -> Values {
+    use tilekv_tile::{ColumnType, Function};
+    let binding = &view.features[feature].binding;
+    let kind = binding.column.map(|(_, kind)| kind);
+    match (binding.function, kind) {
+        (Function::CountRows | Function::Count, _) => Values::ints(rows),
+        (Function::Mean, _)
+        | (Function::VarPop | Function::VarSamp, _)
+        | (Function::StddevPop | Function::StddevSamp, _) => Values::doubles(rows),
+        (_, Some(ColumnType::I64)) => Values::ints(rows),
+        (_, Some(ColumnType::F64)) => Values::doubles(rows),
+        (_, Some(ColumnType::Str) | None) => Values::any(rows),
+    }
+}

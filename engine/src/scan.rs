@@ -1,0 +1,171 @@
+//! Owns walks over everything that sources hold: entity by entity in (view id, entity) order,
+//! merged over the sources. Flush, compaction, figures and state hashes stand on it.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use tilekv_tile::Layout;
+
+use crate::catalog::{LayoutId, ViewId};
+use crate::content::Content;
+use crate::overlay::Overlay;
+use crate::segment::{Chunk, Segment};
+
+/// One entity's content in a scan.
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    pub(crate) view: ViewId,
+    pub(crate) entity: Vec<u8>,
+    pub(crate) layout_id: LayoutId,
+    /// What the content's accumulators are laid out by: the newest layout of its sources.
+    pub(crate) layout: Arc<Layout>,
+    /// The tile size in milliseconds.
+    pub(crate) span: i64,
+    pub(crate) content: Content,
+}
+
+/// A merging walk over sources. Entities of dropped views are passed over in segments.
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    /// Newest first.
+    cursors: Vec<Cursor<'a>>,
+}
+
+#[derive(Debug)]
+enum Cursor<'a> {
+    Overlay { overlay: &'a Overlay, keys: Vec<OverlayKey>, next: usize },
+    Segment { segment: &'a Segment, next: Option<Chunk<'a>> },
+}
+
+#[derive(Debug)]
+struct OverlayKey {
+    view: ViewId,
+    entity: Box<[u8]>,
+    hash: u64,
+}
+
+impl<'a> Scan<'a> {
+    /// A walk over `overlays` and `segments`, each newest first, overlays before segments.
+    pub(crate) fn new(
+        overlays: impl IntoIterator<Item = &'a Overlay>,
+        segments: impl IntoIterator<Item = &'a Segment>,
+    ) -> Self {
+        let overlays = overlays.into_iter().map(Cursor::overlay);
+        let segments = segments.into_iter().map(Cursor::segment);
+        Self { cursors: overlays.chain(segments).collect() }
+    }
+
+    /// The next entity, merged over all sources.
+    pub(crate) fn next_entity(&mut self) -> Option<Scanned> {
+        let (view, entity) = self
+            .cursors
+            .iter()
+            .filter_map(Cursor::peek)
+            .min()
+            .map(|(view, entity)| (view, entity.to_vec()))?;
+        let mut scanned: Option<Scanned> = None;
+        for cursor in &mut self.cursors {
+            if cursor.peek() != Some((view, &entity[..])) {
+                continue;
+            }
+            let Some(older) = cursor.take(&entity) else { continue };
+            scanned = Some(match scanned {
+                None => older,
+                Some(newer) => newer.over(older),
+            });
+        }
+        scanned
+    }
+}
+
+impl Scanned {
+    fn over(self, older: Self) -> Self {
+        let (layout_id, layout) = match self.layout_id.cmp(&older.layout_id) {
+            Ordering::Less => (older.layout_id, Arc::clone(&older.layout)),
+            Ordering::Equal | Ordering::Greater => (self.layout_id, Arc::clone(&self.layout)),
+        };
+        let mut content = self.content.relaid(&self.layout, &layout);
+        content.merge_older(older.content.relaid(&older.layout, &layout), &layout);
+        Self { layout_id, layout, content, ..self }
+    }
+}
+
+impl<'a> Cursor<'a> {
+    fn overlay(overlay: &'a Overlay) -> Self {
+        let mut keys = Vec::new();
+        overlay.for_each(|entry| {
+            keys.push(OverlayKey {
+                view: entry.view,
+                entity: entry.entity.clone(),
+                hash: entry.hash(),
+            });
+        });
+        keys.sort_unstable_by(|left, right| {
+            (left.view, &left.entity).cmp(&(right.view, &right.entity))
+        });
+        Self::Overlay { overlay, keys, next: 0 }
+    }
+
+    fn segment(segment: &'a Segment) -> Self {
+        let mut cursor = Self::Segment { segment, next: segment.first_entry() };
+        cursor.skip_dropped();
+        cursor
+    }
+
+    fn peek(&self) -> Option<(ViewId, &[u8])> {
+        match self {
+            Self::Overlay { keys, next, .. } => {
+                keys.get(*next).map(|key| (key.view, &key.entity[..]))
+            }
+            Self::Segment { next, .. } => next.map(|chunk| (chunk.view, chunk.entity)),
+        }
+    }
+
+    /// Takes the entity that `peek` showed.
+    fn take(&mut self, entity: &[u8]) -> Option<Scanned> {
+        match self {
+            Self::Overlay { overlay, keys, next } => {
+                let key = keys.get(*next)?;
+                *next += 1;
+                let view = overlay.view(key.view)?;
+                let content = overlay.with_entry(key.hash, key.view, entity, |entry| Content {
+                    clears: entry.clears.clone(),
+                    tiles: entry.tiles.clone(),
+                })?;
+                Some(Scanned {
+                    view: key.view,
+                    entity: entity.to_vec(),
+                    layout_id: view.layout_id,
+                    layout: view.layout,
+                    span: view.span,
+                    content,
+                })
+            }
+            Self::Segment { segment, next } => {
+                let first = (*next)?;
+                let (content, last) = segment.content(first);
+                *next = segment.next_entry(&last);
+                let view = segment.view(first.view)?;
+                let scanned = Scanned {
+                    view: first.view,
+                    entity: entity.to_vec(),
+                    layout_id: view.layout_id,
+                    layout: Arc::clone(&view.layout),
+                    span: view.span,
+                    content,
+                };
+                self.skip_dropped();
+                Some(scanned)
+            }
+        }
+    }
+
+    fn skip_dropped(&mut self) {
+        let Self::Segment { segment, next } = self else { return };
+        while let Some(chunk) = *next
+            && segment.view(chunk.view).is_none()
+        {
+            *next = segment.next_entry(&chunk);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Owns background work: flushing a frozen overlay to a segment and merging adjacent segments. A
+//! task is a value: any thread runs it, and the engine installs what comes back.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tilekv_wal::{Disk, Lsn};
+
+use crate::catalog::Catalog;
+use crate::engine::{Engine, Frozen};
+use crate::error::EngineError;
+use crate::limits::RECLAIM_GRACE_MS;
+use crate::manifest::Manifest;
+use crate::scan::Scan;
+use crate::segment::{Segment, SegmentId};
+use crate::segment_writer::{SegmentWriter, WriterView, write_segment};
+use crate::version::{Version, hash_entity};
+
+/// A piece of background work.
+#[derive(Debug)]
+pub struct Task {
+    kind: TaskKind,
+    output: SegmentId,
+    hash_seed: u64,
+}
+
+#[derive(Debug, Clone)]
+enum TaskKind {
+    /// Writes a frozen overlay as a segment.
+    Flush(Arc<Frozen>),
+    /// Merges segments, newest first, that lie side by side.
+    Compact { inputs: Vec<Arc<Segment>>, catalog: Arc<Catalog>, is_oldest: bool, now_ms: i64 },
+}
+
+/// What a task produced, to be handed to [`Engine::finish`].
+#[derive(Debug)]
+pub struct TaskResult {
+    kind: TaskKind,
+    /// The new segment; none where nothing was left to write.
+    output: Result<Option<Segment>, EngineError>,
+}
+
+impl Task {
+    /// Does the work: reads memory, writes and syncs one file.
+    #[must_use]
+    pub fn run(self, disk: &dyn Disk) -> TaskResult {
+        let output = match &self.kind {
+            TaskKind::Flush(frozen) => self.flush(disk, frozen),
+            TaskKind::Compact { inputs, catalog, is_oldest, now_ms } => {
+                self.compact(disk, inputs, catalog, *is_oldest, *now_ms)
+            }
+        };
+        TaskResult { kind: self.kind, output }
+    }
+
+    /// Whether this is a compaction; else it is a flush.
+    #[must_use]
+    pub fn is_compaction(&self) -> bool {
+        matches!(self.kind, TaskKind::Compact { .. })
+    }
+
+    fn flush(&self, disk: &dyn Disk, frozen: &Frozen) -> Result<Option<Segment>, EngineError> {
+        let scan = Scan::new([&*frozen.overlay], []);
+        let lsn = frozen.overlay.first_lsn..frozen.end;
+        self.write(disk, scan, &frozen.catalog, lsn, |_, _| {})
+    }
+
+    fn compact(
+        &self,
+        disk: &dyn Disk,
+        inputs: &[Arc<Segment>],
+        catalog: &Catalog,
+        is_oldest: bool,
+        now_ms: i64,
+    ) -> Result<Option<Segment>, EngineError> {
+        let (Some(newest), Some(oldest)) = (inputs.first(), inputs.last()) else {
+            unreachable!("a compaction has inputs");
+        };
+        let lsn = oldest.lsn.start..newest.lsn.end;
+        let scan = Scan::new([], inputs.iter().map(Arc::as_ref));
+        self.write(disk, scan, catalog, lsn, |view, content| {
+            if is_oldest {
+                content.settle();
+            }
+            if let Some(horizon) = view.horizon(now_ms.saturating_sub(RECLAIM_GRACE_MS)) {
+                content.expire(horizon);
+            }
+        })
+    }
+
+    fn write(
+        &self,
+        disk: &dyn Disk,
+        mut scan: Scan<'_>,
+        catalog: &Catalog,
+        lsn: Range<Lsn>,
+        mut change: impl FnMut(&crate::catalog::View, &mut crate::content::Content),
+    ) -> Result<Option<Segment>, EngineError> {
+        let mut writer = SegmentWriter::new(self.output, lsn);
+        while let Some(mut scanned) = scan.next_entity() {
+            let Some(view) = catalog.view(scanned.view) else { continue };
+            change(view, &mut scanned.content);
+            let written = WriterView {
+                id: scanned.view,
+                layout_id: scanned.layout_id,
+                layout: &scanned.layout,
+                span: scanned.span,
+            };
+            let hash = hash_entity(self.hash_seed, scanned.view, &scanned.entity);
+            writer.add(written, hash, &scanned.entity, &scanned.content);
+        }
+        if writer.is_empty() {
+            return Ok(None);
+        }
+        let image = writer.finish();
+        write_segment(disk, self.output, &image)?;
+        Segment::from_image(self.output, image, catalog).map(Some)
+    }
+}
+
+impl Engine {
+    /// The background work that is due at `now_ms`: at most one flush and one compaction at a
+    /// time. Each task must be run and handed to [`Engine::finish`].
+    pub fn tasks(&mut self, now_ms: i64) -> Vec<Task> {
+        let now_ms = self.advance_clock(now_ms);
+        let mut tasks = Vec::new();
+        if !self.running.flush
+            && let Some(frozen) = self.frozen.front()
+        {
+            self.running.flush = true;
+            let kind = TaskKind::Flush(Arc::clone(frozen));
+            tasks.push(self.task(kind));
+        }
+        if !self.running.compaction
+            && let Some(kind) = self.due_compaction(now_ms)
+        {
+            self.running.compaction = true;
+            tasks.push(self.task(kind));
+        }
+        tasks
+    }
+
+    /// Installs what a task produced: manifest first, then the version, then old files go.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`]: the work is due again later. Any other error is fatal.
+    pub fn finish(&mut self, result: TaskResult) -> Result<(), EngineError> {
+        let TaskResult { kind, output } = result;
+        let installed = match &kind {
+            TaskKind::Flush(frozen) => {
+                self.running.flush = false;
+                output.and_then(|segment| self.install_flush(frozen, segment))
+            }
+            TaskKind::Compact { inputs, .. } => {
+                self.running.compaction = false;
+                output.and_then(|segment| self.install_compaction(inputs, segment))
+            }
+        };
+        if matches!(installed, Err(EngineError::NoSpace(_))) {
+            self.remove_unlisted()?;
+        }
+        installed
+    }
+
+    /// Flushes everything that is committed, running the tasks here: a clean stop starts fast.
+    ///
+    /// # Errors
+    /// As [`Engine::finish`].
+    pub fn checkpoint(&mut self, now_ms: i64) -> Result<(), EngineError> {
+        self.freeze();
+        while !self.frozen.is_empty() {
+            let disk = Arc::clone(&self.disk);
+            let tasks = self.tasks(now_ms);
+            if tasks.is_empty() {
+                return Ok(());
+            }
+            for task in tasks {
+                self.finish(task.run(&*disk))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn task(&mut self, kind: TaskKind) -> Task {
+        let output = self.manifest.next_segment;
+        self.manifest.next_segment = SegmentId(output.0 + 1);
+        Task { kind, output, hash_seed: self.manifest.hash_seed }
+    }
+
+    /// The adjacent pair of segments that is cheapest to merge, once there are too many.
+    fn due_compaction(&self, now_ms: i64) -> Option<TaskKind> {
+        let version = self.shared.version.load();
+        let segments = &version.segments;
+        if segments.len() <= self.options.segment_count_max {
+            return None;
+        }
+        let cost = |&at: &usize| segments[at].file_bytes() + segments[at + 1].file_bytes();
+        let at = (0..segments.len() - 1).min_by_key(cost)?;
+        Some(TaskKind::Compact {
+            inputs: segments[at..at + 2].to_vec(),
+            catalog: Arc::clone(&version.catalog),
+            is_oldest: at + 2 == segments.len(),
+            now_ms,
+        })
+    }
+
+    fn install_flush(
+        &mut self,
+        frozen: &Arc<Frozen>,
+        segment: Option<Segment>,
+    ) -> Result<(), EngineError> {
+        let segment = segment.map(Arc::new);
+        let mut segments = self.manifest.segments.clone();
+        segments.extend(segment.iter().map(|segment| segment.id));
+        self.store_manifest(Manifest {
+            flushed: frozen.end,
+            now_ms: frozen.now_ms,
+            segments,
+            control: Arc::clone(&frozen.control),
+            ..self.manifest.clone()
+        })?;
+        self.counters.flushes += 1;
+        self.count_written(segment.as_deref());
+        self.publish(|version| {
+            version.overlays.retain(|overlay| !Arc::ptr_eq(overlay, &frozen.overlay));
+            version.segments.splice(0..0, segment);
+        });
+        self.frozen.pop_front();
+        self.log.release(self.manifest.flushed)?;
+        Ok(())
+    }
+
+    fn install_compaction(
+        &mut self,
+        inputs: &[Arc<Segment>],
+        segment: Option<Segment>,
+    ) -> Result<(), EngineError> {
+        let segment = segment.map(Arc::new);
+        let is_input = |id: SegmentId| inputs.iter().any(|input| input.id == id);
+        let mut segments = self.manifest.segments.clone();
+        let first = segments.iter().position(|id| is_input(*id));
+        let Some(first) = first else { unreachable!("only this engine replaces segments") };
+        let id = segment.iter().map(|segment| segment.id);
+        segments.splice(first..first + inputs.len(), id);
+        self.store_manifest(Manifest { segments, ..self.manifest.clone() })?;
+        self.counters.compactions += 1;
+        self.count_written(segment.as_deref());
+        self.publish(|version| {
+            let first = version.segments.iter().position(|segment| is_input(segment.id));
+            let Some(first) = first else { unreachable!("the version lists what the manifest does") };
+            version.segments.splice(first..first + inputs.len(), segment);
+        });
+        for input in inputs {
+            self.disk.remove(&input.id.file_name())?;
+        }
+        Ok(())
+    }
+
+    /// Makes `manifest` the store's, on disk and then here.
+    fn store_manifest(&mut self, manifest: Manifest) -> Result<(), EngineError> {
+        manifest.store(&*self.disk)?;
+        self.manifest = manifest;
+        Ok(())
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Version)) {
+        let mut version = Version::clone(&self.shared.version.load());
+        change(&mut version);
+        self.shared.version.store(Arc::new(version));
+    }
+
+    fn count_written(&mut self, segment: Option<&Segment>) {
+        self.counters.segment_bytes_written += segment.map_or(0, Segment::file_bytes);
+    }
+
+    /// Removes segment files, whole or half written, that neither the manifest nor a running task
+    /// names.
+    pub(crate) fn remove_unlisted(&self) -> Result<(), EngineError> {
+        if self.running.flush || self.running.compaction {
+            return Ok(());
+        }
+        for name in self.disk.list()? {
+            let id = SegmentId::from_file_name(name.strip_suffix(".tmp").unwrap_or(&name));
+            let is_temporary = name.ends_with(".tmp");
+            let is_orphan = id.is_some_and(|id| !self.manifest.segments.contains(&id));
+            if is_orphan || is_temporary {
+                self.disk.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
