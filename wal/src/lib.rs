@@ -4,13 +4,21 @@
 //! commands, clocks, randomness or tokio: time, seeds and disks come in as values.
 //! The format is written down in docs/format/wal.md; comments cite its sentences as [WAL-n].
 
+mod batch;
 mod disk;
 mod durability;
 mod error;
+mod file_walk;
+mod file_window;
+mod frame;
 pub mod limits;
 mod log;
+mod log_file;
 mod lsn;
+mod number;
 mod real_disk;
+mod recovery;
+mod repair;
 mod sim_disk;
 mod sim_inode;
 mod sim_random;
@@ -19,7 +27,8 @@ mod sim_state;
 pub use disk::{Disk, DiskError, DiskFile};
 pub use durability::Durability;
 pub use error::WalError;
-pub use log::{Cut, Log, LogOptions, LogStatistics, RecoveryReport, SyncDone, SyncTask};
+pub use log::{Log, LogOptions, LogStatistics, SyncDone, SyncTask};
 pub use lsn::Lsn;
 pub use real_disk::RealDisk;
+pub use recovery::{Cut, RecoveryReport};
 pub use sim_disk::{SimCounters, SimDisk, SimFaults, SimOperation};

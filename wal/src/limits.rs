@@ -11,7 +11,10 @@ pub const PAGE_BYTES: u64 = 4096;
 pub const SECTOR_BYTES: usize = 512;
 
 /// Frames begin at multiples of this within a file.
-pub const FRAME_ALIGNMENT: u64 = 8;
+pub const FRAME_ALIGNMENT_BYTES: usize = 8;
+
+/// Bytes of one entry of a batch's table: a record's length and its checksum.
+pub const TABLE_ENTRY_BYTES: usize = 8;
 
 /// Most bytes of one batch, header and padding included.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;

@@ -10,7 +10,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskError, DiskFile, check_name};
-use crate::sim_inode::{u64_of, usize_of};
+use crate::number::{u64_of, usize_of};
 use crate::sim_state::{SimState, folder};
 
 /// A disk in memory, the same for the same seed and the same calls. Clones share it.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::limits::SECTOR_BYTES;
+use crate::number::{u64_of, usize_of};
 use crate::sim_disk::SimCounters;
 use crate::sim_random::SimRandom;
 
@@ -266,21 +267,6 @@ impl Keeper {
         self.resize_lost |= !kept;
         !self.resize_lost
     }
-}
-
-/// Simulated files live in memory, so that their offsets are addresses.
-pub(crate) fn usize_of(number: u64) -> usize {
-    let Ok(converted) = usize::try_from(number) else {
-        unreachable!("a simulated file outgrew the address space")
-    };
-    converted
-}
-
-pub(crate) fn u64_of(number: usize) -> u64 {
-    let Ok(converted) = u64::try_from(number) else {
-        unreachable!("an address has at most 64 bits")
-    };
-    converted
 }
 
 #[cfg(test)]

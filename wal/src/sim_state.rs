@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::disk::DiskError;
+use crate::number::{u64_of, usize_of};
 use crate::sim_disk::{SimCounters, SimFaults, SimOperation};
-use crate::sim_inode::{SimInode, u64_of, usize_of};
+use crate::sim_inode::SimInode;
 use crate::sim_random::SimRandom;
 
 /// Everything a simulated disk is.
