@@ -62,7 +62,7 @@ impl Arguments {
     }
 
     /// All arguments in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
         self.ranges
             .iter()
             .map(|(start, end)| &self.body[position(*start)..position(*end)])

@@ -21,6 +21,7 @@ pub use seal::{SealCommand, SealRange};
 pub use server::{CommandQuery, ConfigCommand, ServerCommand, ShutdownMode};
 pub use table::{CommandFlag, CommandSpec, KeyPositions, command_reply, commands, find_command};
 pub use tile::{EventWrite, RequestShape, TileCommand, TileWrite, TileWriteMode, WriteLane};
+pub(crate) use tile::{check_producer_id, refused_write};
 pub use transaction::TransactionCommand;
 pub use view::ViewCommand;
 pub use window::{ReadTime, WindowCommand, WindowExplain, WindowRead, check_answer_size};

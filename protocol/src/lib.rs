@@ -6,6 +6,7 @@ mod arguments;
 mod command;
 mod error;
 pub mod limits;
+pub mod native;
 mod reply;
 pub mod resp;
 

@@ -1,0 +1,28 @@
+//! The native binary protocol: frames with request ids, prepared plans, columnar reads and writes.
+//! docs/protocol.md draws every frame; sentence numbers such as [NAT-4] refer to it. Knows nothing
+//! of what requests do.
+
+mod body;
+mod columns;
+mod events;
+mod frame;
+mod payload;
+mod plan;
+mod preamble;
+mod read;
+mod request;
+mod response;
+mod session;
+mod stamp;
+mod tile_write;
+mod tree;
+
+pub use columns::{ColumnsReply, ReplyColumn, ReplyColumnKind, encode_answers};
+pub use frame::{FLAG_BACKFILL, FLAG_CLOSING, FLAG_CREDENTIALS, FLAG_STATUS, FRAME_HEADER_BYTES};
+pub use frame::{Frame, FrameKind, FrameParser};
+pub use plan::{PlanReply, PlanRequest};
+pub use preamble::{PREAMBLE_BYTES, PREAMBLE_FIRST_BYTE, VERSION, parse_preamble, preamble};
+pub use read::{Keys, ReadRequest, encode_read};
+pub use request::{Request, RequestError};
+pub use response::Response;
+pub use session::{Applied, Credit, NativeHello, Welcome, WriteOutcome};
