@@ -192,18 +192,23 @@ def walk(definition, rows, question, selector):
     if (question.get("edge") or definition["edge"]) == "live" and edge == floor:
         if not ("at" in question and offset == 0 and now >= floor + TILE):
             window.append(right)
-    start = horizon if length is None else right - length
     end = right + TILE if right in window else right
+    start = horizon if length is None else right - length
+    start = min(start, end) if length is None and horizon is not None else start
 
     mine = [row for row in rows if row[0] == question["entity"]]
     tiles = {row[1] - row[1] % TILE for row in mine} & set(readable)
     held = [row for row in mine if row[1] - row[1] % TILE in set(window) & set(readable)]
     index = int(feature[1:])
     incomplete = definition["features"][index].get("incomplete", [])
-    reach = [t for t in window if length is not None or horizon is None or t >= horizon]
+    oldest = min(sealed) if required and sealed and length is None else None
+    floors = [bound for bound in (oldest, horizon if length is None else None) if bound is not None]
+    reach = [t for t in window if all(t >= bound for bound in floors)]
+    closed = [t for t in closed if t in reach]
+    unsealed = required and ((length is None and not sealed) or bool(set(closed) - sealed))
     if length is not None and horizon is not None and start < horizon:
         status = "expired"
-    elif required and unsealed(closed, sealed, length is None, horizon):
+    elif unsealed:
         status = "incomplete"
     elif any((low is None or t >= low) and t < high for low, high in incomplete for t in reach):
         status = "incomplete"
@@ -224,16 +229,6 @@ def sealed_tiles(operations, known_time):
             tiles = set(range(start, end, TILE))
             sealed = sealed | tiles if verb == "add" else sealed - tiles
     return sealed
-
-
-def unsealed(closed, sealed, lifetime, horizon):
-    """Whether some closed tile is unsealed; for lifetime only from the oldest seal on."""
-    if not lifetime:
-        return any(t not in sealed for t in closed)
-    if not sealed or all(t < min(sealed) for t in closed):
-        return True
-    counted = [t for t in closed if t >= min(sealed) and (horizon is None or t >= horizon)]
-    return any(t not in sealed for t in counted)
 
 
 def aggregate(text, held):

@@ -33,6 +33,10 @@ class Horizon:
             return self.millis if start is None else start
         return max(start, self.millis)
 
+    def at_most(self, end):
+        """Where a lifetime that ends here starts."""
+        return None if self.millis is None else min(self.millis, end)
+
 
 @dataclass(frozen=True)
 class Window:
@@ -105,8 +109,9 @@ def resolve(window, clock, tile, edge, coverage, horizon):
     sealed_to = floor if coverage is None else right_edge(coverage, floor)
     closed_end = sealed_to - window.offset
     live = edge == "live" and sealed_to == floor and shows_live_tile(window, clock, floor + tile)
-    start = horizon.millis if window.length is None else closed_end - window.length
-    return Bounds(start, closed_end + (tile if live else 0), closed_end, floor, sealed_to)
+    end = closed_end + (tile if live else 0)
+    start = horizon.at_most(end) if window.length is None else closed_end - window.length
+    return Bounds(start, end, closed_end, floor, sealed_to)
 
 
 def right_edge(coverage, floor):
@@ -125,9 +130,7 @@ def status_of(bounds, window, horizon, coverage, feature_incomplete, max_lag, se
     lifetime = window.length is None
     if not lifetime and horizon.millis is not None and bounds.start < horizon.millis:
         return "expired"
-    if coverage is not None and not is_sealed(coverage, bounds, lifetime):
-        return "incomplete"
-    if any(overlaps(bounds, start, end) for start, end in feature_incomplete):
+    if is_incomplete(bounds, lifetime, coverage, feature_incomplete):
         return "incomplete"
     if max_lag is not None and bounds.floor - bounds.sealed_to > max_lag:
         return "stale"
@@ -136,20 +139,25 @@ def status_of(bounds, window, horizon, coverage, feature_incomplete, max_lag, se
     return "ok" if rows > 0 else "empty"
 
 
-def is_sealed(coverage, bounds, lifetime):
-    """Whether the part of the window that has ended is sealed; lifetime from the oldest seal."""
+def is_incomplete(bounds, lifetime, coverage, feature_incomplete):
+    """Whether some of the window is unsealed, or older than the feature. A live tile needs no
+    seal. Where seals are required, a lifetime counts from the oldest one."""
     start = bounds.start
-    if lifetime:
-        oldest = coverage[0][0] if coverage else None
-        if oldest is None or oldest >= bounds.closed_end:
-            return False
-        start = oldest if start is None else max(start, oldest)
-        if start >= bounds.closed_end:
+    if coverage is not None:
+        if lifetime and not coverage:
             return True
-    return any(low <= start and bounds.closed_end <= high for low, high in coverage)
+        if lifetime:
+            start = coverage[0][0] if start is None else max(start, coverage[0][0])
+        if not is_sealed(coverage, start, bounds.closed_end):
+            return True
+    return any(overlaps(start, bounds.end, *part) for part in feature_incomplete)
 
 
-def overlaps(bounds, start, end):
-    """Whether the window meets the range [start, end), None standing for minus infinity."""
-    starts = [bound for bound in (bounds.start, start) if bound is not None]
-    return not starts or max(starts) < min(bounds.end, end)
+def is_sealed(coverage, start, end):
+    return end <= start or any(low <= start and end <= high for low, high in coverage)
+
+
+def overlaps(start, end, low, high):
+    """Whether [start, end) meets [low, high); a start that is None stands for minus infinity."""
+    starts = [bound for bound in (start, low) if bound is not None]
+    return not starts or max(starts) < min(end, high)

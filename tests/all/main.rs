@@ -1,0 +1,11 @@
+//! Every test that sees the project from outside, in one binary, and the repository checking
+//! itself. Each module owns one subject.
+#![cfg(test)]
+
+mod citations;
+mod documents;
+mod flights;
+mod layering;
+mod oracle;
+mod source;
+mod tidy;
