@@ -32,5 +32,8 @@ pub const SEAL_PIECE_COUNT_MAX: usize = 262_144;
 /// Pieces of seal history that an encoded seal set may hold.
 pub const SEAL_PIECE_COUNT_STORED_MAX: usize = 2 * SEAL_PIECE_COUNT_MAX + 1;
 
+/// Bytes of a number in a partial.
+pub const NUMBER_BYTES_MAX: usize = 4_096;
+
 /// Bytes of foreign text that an error repeats.
 pub const ERROR_TEXT_BYTES_MAX: usize = 80;

@@ -6,7 +6,7 @@
 //! algorithm for computing sample variances" (1979); here in double-double arithmetic.
 
 use crate::double_double::DoubleDouble;
-use crate::number::power_of_two;
+use crate::number::{nearest_double, power_of_two};
 
 /// The mean is `mean * 2^scale` and M2 is `m2 * 2^(2 scale)`. The scale keeps squares of very
 /// large and very small values within the range of doubles; it follows from the two numbers alone.
@@ -152,6 +152,16 @@ impl Moments {
     pub(crate) fn deviation(self, divisor: u64) -> f64 {
         let quotient = self.m2.divided_by(DoubleDouble::from_u64(divisor)).hi;
         quotient.sqrt() * power_of_two(self.scale.exponent())
+    }
+
+    /// Whether a mean of the same values, computed elsewhere in doubles, may be this one: whether
+    /// it lies within a millionth of their quadratic mean, which bounds what rounding does.
+    pub(crate) fn agrees_with_mean(self, count: u64, mean: f64) -> bool {
+        let factor = power_of_two(-self.scale.exponent());
+        let mean = mean * factor;
+        let own = self.mean.hi;
+        let size = (self.m2.hi / nearest_double(count) + own * own).sqrt();
+        (own - mean).abs() <= 1e-6 * size
     }
 
     /// Welford's step for numbers of one scale.
