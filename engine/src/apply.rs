@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tilekv_tile::{ColumnType, ViewDefinition, decode_accumulator, floor_to};
+use tilekv_tile::{ViewDefinition, decode_accumulator, floor_to};
 use tilekv_wal::Lsn;
 
-use crate::catalog::{Catalog, View, ViewId};
+use crate::catalog::{AlterGaps, Catalog, View, ViewId};
 use crate::codec::FieldError;
 use crate::engine::Frozen;
 use crate::error::EngineError;
@@ -32,7 +32,13 @@ pub(crate) struct Applied {
 impl Applied {
     /// The state as of a manifest; `overlay` takes what follows.
     pub(crate) fn new(catalog: Catalog, overlay: Arc<Overlay>, hash_seed: u64) -> Self {
-        Self { catalog, overlay, hash_seed, changed: false, frozen: Vec::new() }
+        Self {
+            catalog,
+            overlay,
+            hash_seed,
+            changed: false,
+            frozen: Vec::new(),
+        }
     }
 
     /// The overlay that takes writes.
@@ -60,11 +66,16 @@ impl Applied {
     ) -> Result<(), EngineError> {
         let effect = Effect::decode(record).map_err(|error| unreadable(lsn, error))?;
         match effect {
-            Effect::Events(events) => {
-                self.apply_events(shared, now_ms, &events).map_err(|error| unreadable(lsn, error))
-            }
+            Effect::Events(events) => self
+                .apply_events(shared, now_ms, &events)
+                .map_err(|error| unreadable(lsn, error)),
             Effect::Tile(tile) => self.apply_tile(shared, lsn, now_ms, &tile),
-            Effect::Clear { view, from, to, entity } => {
+            Effect::Clear {
+                view,
+                from,
+                to,
+                entity,
+            } => {
                 self.apply_clear(view, from, to, entity);
                 Ok(())
             }
@@ -73,9 +84,11 @@ impl Applied {
                 self.catalog.insert(View::create(id, definition)?);
                 Ok(())
             }
-            Effect::AlterView { id, complete_from, definition } => {
-                self.apply_alter(shared, lsn, now_ms, (id, complete_from), definition)
-            }
+            Effect::AlterView {
+                id,
+                gaps,
+                definition,
+            } => self.apply_alter(shared, lsn, now_ms, (id, gaps), definition),
             Effect::DropView { id } => {
                 self.changed = true;
                 self.catalog.remove(id);
@@ -84,12 +97,14 @@ impl Applied {
             }
             Effect::AddSeal { view, from, to, at } => {
                 self.changed = true;
-                self.catalog.update(view, |view| view.add_seal(from, to, at));
+                self.catalog
+                    .update(view, |view| view.add_seal(from, to, at));
                 Ok(())
             }
             Effect::RemoveSeal { view, from, to, at } => {
                 self.changed = true;
-                self.catalog.update(view, |view| view.remove_seal(from, to, at));
+                self.catalog
+                    .update(view, |view| view.remove_seal(from, to, at));
                 Ok(())
             }
         }
@@ -102,15 +117,27 @@ impl Applied {
         }
         let mut producers = shared.producers.write();
         producers.expire(now_ms);
-        let control = Control { catalog: self.catalog.clone(), producers: producers.clone() };
+        let control = Control {
+            catalog: self.catalog.clone(),
+            producers: producers.clone(),
+        };
         drop(producers);
         let active = Arc::new(Overlay::new(end));
         let overlay = std::mem::replace(&mut self.overlay, Arc::clone(&active));
         let catalog = Arc::new(self.catalog.clone());
-        let version = shared.version.load().with_active(Arc::clone(&catalog), active);
+        let version = shared
+            .version
+            .load()
+            .with_active(Arc::clone(&catalog), active);
         shared.version.store(Arc::new(version));
         let control = Arc::new(encode_control(&control));
-        Some(Frozen { overlay, end, now_ms, catalog, control })
+        Some(Frozen {
+            overlay,
+            end,
+            now_ms,
+            catalog,
+            control,
+        })
     }
 
     /// Publishes the catalog as it is now.
@@ -128,19 +155,22 @@ impl Applied {
         now_ms: i64,
         events: &EventsRecord<'_>,
     ) -> Result<(), FieldError> {
-        let Some(view) = self.catalog.view(events.view) else { return Ok(()) };
-        let kinds: Vec<ColumnType> =
-            view.definition.columns.iter().map(|column| column.kind).collect();
+        let Some(view) = self.catalog.view(events.view) else {
+            return Ok(());
+        };
         let span = view.span();
-        let mut newest = i64::MIN;
-        events.for_each_row(&kinds, |timestamp, entity, cells| {
+        let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
+        events.for_each_row(&view.kinds, |timestamp, entity, cells| {
             let hash = hash_entity(self.hash_seed, view.id, entity);
             let start = floor_to(timestamp, span);
-            self.overlay.add_row(hash, view, entity, start, timestamp, cells);
+            self.overlay
+                .add_row(hash, view, entity, start, timestamp, cells);
+            oldest = oldest.min(start);
             newest = newest.max(timestamp);
         })?;
-        view.counters.saw_event(newest);
-        view.counters.skipped(u64::from(events.too_old), u64::from(events.late_dropped));
+        view.counters.saw_write(oldest, newest);
+        view.counters
+            .skipped(u64::from(events.too_old), u64::from(events.late_dropped));
         note_producer(shared, events.view, events.stamp, now_ms);
         Ok(())
     }
@@ -152,16 +182,23 @@ impl Applied {
         now_ms: i64,
         tile: &TileRecord<'_>,
     ) -> Result<(), EngineError> {
-        let Some(view) = self.catalog.view(tile.view) else { return Ok(()) };
+        let Some(view) = self.catalog.view(tile.view) else {
+            return Ok(());
+        };
         let layout = view
             .layouts
             .get(usize::from(tile.layout.0))
             .ok_or_else(|| unreadable(lsn, "an unknown layout"))?;
         let (accumulator, _) = decode_accumulator(layout, tile.state)?;
-        assert_eq!(tile.layout, view.layout_id(), "a tile is written under the newest layout");
+        assert_eq!(
+            tile.layout,
+            view.layout_id(),
+            "a tile is written under the newest layout"
+        );
         let hash = hash_entity(self.hash_seed, view.id, tile.entity);
-        self.overlay.put_tile(hash, view, tile.entity, tile.start, tile.base, &accumulator);
-        view.counters.saw_event(tile.start);
+        self.overlay
+            .put_tile(hash, view, tile.entity, tile.start, tile.base, &accumulator);
+        view.counters.saw_write(tile.start, tile.start);
         note_producer(shared, tile.view, tile.stamp, now_ms);
         Ok(())
     }
@@ -178,12 +215,14 @@ impl Applied {
         shared: &Shared,
         lsn: Lsn,
         now_ms: i64,
-        (id, complete_from): (ViewId, Option<i64>),
+        (id, gaps): (ViewId, AlterGaps),
         definition: ViewDefinition,
     ) -> Result<(), EngineError> {
-        let Some(view) = self.catalog.view(id) else { return Ok(()) };
+        let Some(view) = self.catalog.view(id) else {
+            return Ok(());
+        };
         let mut altered = View::clone(view);
-        altered.alter(definition, complete_from)?;
+        altered.alter(definition, gaps)?;
         let is_relaid = view.layouts.len() < altered.layouts.len();
         if is_relaid && self.overlay.view(id).is_some() {
             let frozen = self.freeze(shared, lsn, now_ms);
@@ -198,10 +237,17 @@ impl Applied {
 fn note_producer(shared: &Shared, view: ViewId, stamp: Option<StampRecord<'_>>, now_ms: i64) {
     if let Some(stamp) = stamp {
         let id = Bytes::copy_from_slice(stamp.id);
-        shared.producers.write().record(view, id, stamp.sequence, now_ms);
+        shared
+            .producers
+            .write()
+            .record(view, id, stamp.sequence, now_ms);
     }
 }
 
 fn unreadable(lsn: Lsn, what: impl ToString) -> EngineError {
-    EngineError::Corrupt { file: "the log".to_owned(), offset: lsn.number(), what: what.to_string() }
+    EngineError::Corrupt {
+        file: "the log".to_owned(),
+        offset: lsn.number(),
+        what: what.to_string(),
+    }
 }

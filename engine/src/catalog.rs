@@ -12,6 +12,7 @@ use tilekv_tile::{
 };
 
 use crate::error::EngineError;
+use crate::ranges::{TimeRange, add_range};
 
 /// The identity of a view for the life of a store: assigned through the log, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,22 +27,38 @@ pub(crate) struct LayoutId(pub(crate) u16);
 pub(crate) struct Feature {
     /// Its name, function and resolved input column.
     pub(crate) binding: FeatureBinding,
-    /// Half-open ranges of time before the feature existed, ascending.
-    pub(crate) incomplete: Vec<(i64, i64)>,
+    /// Half-open ranges of time for which the feature has no complete data, ascending.
+    pub(crate) incomplete: Vec<TimeRange>,
+}
+
+/// The time for which a change of a view leaves features without complete data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct AlterGaps {
+    /// For features that the change adds: what was written before they existed.
+    pub(crate) new_features: Option<TimeRange>,
+    /// For all features: what a shorter retention may have reclaimed.
+    pub(crate) all_features: Option<TimeRange>,
 }
 
 /// Running figures of a view; shared by every catalog that holds the view.
 #[derive(Debug)]
 pub(crate) struct ViewCounters {
     newest_event: AtomicI64,
+    oldest_tile: AtomicI64,
     late_dropped: AtomicU64,
     too_old: AtomicU64,
 }
 
 impl ViewCounters {
-    pub(crate) fn new(newest_event: Option<i64>, late_dropped: u64, too_old: u64) -> Self {
+    pub(crate) fn new(
+        newest_event: Option<i64>,
+        oldest_tile: Option<i64>,
+        late_dropped: u64,
+        too_old: u64,
+    ) -> Self {
         Self {
             newest_event: AtomicI64::new(newest_event.unwrap_or(i64::MIN)),
+            oldest_tile: AtomicI64::new(oldest_tile.unwrap_or(i64::MAX)),
             late_dropped: AtomicU64::new(late_dropped),
             too_old: AtomicU64::new(too_old),
         }
@@ -62,8 +79,15 @@ impl ViewCounters {
         self.too_old.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn saw_event(&self, timestamp: i64) {
-        self.newest_event.fetch_max(timestamp, Ordering::Relaxed);
+    /// The least tile start ever written, in milliseconds, or none before the first write.
+    pub(crate) fn oldest_tile(&self) -> Option<i64> {
+        Some(self.oldest_tile.load(Ordering::Relaxed)).filter(|&oldest| oldest != i64::MAX)
+    }
+
+    /// Notes a write to tiles from `oldest_start` on, with timestamps up to `newest`.
+    pub(crate) fn saw_write(&self, oldest_start: i64, newest: i64) {
+        self.oldest_tile.fetch_min(oldest_start, Ordering::Relaxed);
+        self.newest_event.fetch_max(newest, Ordering::Relaxed);
     }
 
     pub(crate) fn skipped(&self, too_old: u64, late_dropped: u64) {
@@ -79,6 +103,8 @@ pub struct View {
     /// Grows with every change of the definition, so that a plan knows when it is out of date.
     pub(crate) revision: u64,
     pub(crate) definition: ViewDefinition,
+    /// The types of the definition's columns.
+    pub(crate) kinds: Vec<ColumnType>,
     /// Every layout the view has had. Components are only ever appended, so that layout k is a
     /// prefix of layout k + 1.
     pub(crate) layouts: Vec<Arc<Layout>>,
@@ -96,25 +122,32 @@ impl View {
             id,
             revision: 0,
             definition,
+            kinds: Vec::new(),
             layouts: Vec::new(),
             features: Vec::new(),
             seals: Arc::new(SealSet::default()),
             coverage: Arc::new(Coverage::default()),
-            counters: Arc::new(ViewCounters::new(None, 0, 0)),
+            counters: Arc::new(ViewCounters::new(None, None, 0, 0)),
         };
         view.extend_features(None)?;
         Ok(view)
     }
 
-    /// Takes over `definition`. Features that are new are incomplete before `complete_from`.
+    /// Takes over `definition`. `gaps` is the time for which features lack data from now on.
     pub(crate) fn alter(
         &mut self,
         definition: ViewDefinition,
-        complete_from: Option<i64>,
+        gaps: AlterGaps,
     ) -> Result<(), EngineError> {
         self.definition = definition;
         self.revision += 1;
-        self.extend_features(complete_from)
+        self.extend_features(gaps.new_features)?;
+        if let Some((from, to)) = gaps.all_features {
+            for feature in &mut self.features {
+                add_range(&mut feature.incomplete, from, to);
+            }
+        }
+        Ok(())
     }
 
     /// The definition as it was created and altered.
@@ -146,13 +179,18 @@ impl View {
 
     /// The position of the feature `name`, or an error that names the view's features.
     pub(crate) fn feature_index(&self, name: &Identifier) -> Result<usize, EngineError> {
-        self.features.iter().position(|feature| feature.binding.name == *name).ok_or_else(|| {
-            EngineError::NoFeature {
+        self.features
+            .iter()
+            .position(|feature| feature.binding.name == *name)
+            .ok_or_else(|| EngineError::NoFeature {
                 view: self.definition.name.clone(),
                 feature: name.to_string(),
-                known: self.features.iter().map(|known| known.binding.name.to_string()).collect(),
-            }
-        })
+                known: self
+                    .features
+                    .iter()
+                    .map(|known| known.binding.name.to_string())
+                    .collect(),
+            })
     }
 
     /// The index and type of the input column `name`.
@@ -195,12 +233,21 @@ impl View {
         self.seals = Arc::new(seals);
     }
 
-    fn extend_features(&mut self, complete_from: Option<i64>) -> Result<(), EngineError> {
-        let mut components: Vec<(ComponentId, Component)> =
-            self.layouts.last().map(|layout| layout.components().to_vec()).unwrap_or_default();
+    fn extend_features(&mut self, gap: Option<TimeRange>) -> Result<(), EngineError> {
+        self.kinds = self
+            .definition
+            .columns
+            .iter()
+            .map(|column| column.kind)
+            .collect();
+        let mut components: Vec<(ComponentId, Component)> = self
+            .layouts
+            .last()
+            .map(|layout| layout.components().to_vec())
+            .unwrap_or_default();
         let known = components.len();
         for index in self.features.len()..self.definition.features.len() {
-            let feature = self.bind(index, complete_from)?;
+            let feature = self.bind(index, gap)?;
             for component in components_of(feature.binding.function, feature.binding.column)? {
                 append_component(&mut components, component)?;
             }
@@ -212,7 +259,7 @@ impl View {
         Ok(())
     }
 
-    fn bind(&self, index: usize, complete_from: Option<i64>) -> Result<Feature, EngineError> {
+    fn bind(&self, index: usize, gap: Option<TimeRange>) -> Result<Feature, EngineError> {
         let feature = &self.definition.features[index];
         let column = match &feature.expression.column {
             Some(name) => Some(self.column(name)?),
@@ -224,7 +271,7 @@ impl View {
                 column,
                 name: feature.name.clone(),
             },
-            incomplete: complete_from.map(|from| (i64::MIN, from)).into_iter().collect(),
+            incomplete: gap.into_iter().collect(),
         })
     }
 }
@@ -253,7 +300,10 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// A catalog from stored parts.
     pub(crate) fn from_parts(next_view_id: u32, views: Vec<View>) -> Self {
-        let mut catalog = Self { next_view_id, ..Self::default() };
+        let mut catalog = Self {
+            next_view_id,
+            ..Self::default()
+        };
         for view in views {
             catalog.insert(view);
         }

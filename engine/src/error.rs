@@ -24,7 +24,10 @@ pub enum EngineError {
         known: Vec<String>,
     },
     /// The view has no such input column.
-    #[error("view `{view}` has no column `{column}`; it has {}", list_or_none(known))]
+    #[error(
+        "view `{view}` has no column `{column}`; it has {}",
+        list_or_none(known)
+    )]
     NoColumn {
         /// The view that was asked.
         view: Name,
@@ -138,7 +141,11 @@ impl EngineError {
 
 impl From<DiskError> for EngineError {
     fn from(error: DiskError) -> Self {
-        if error.is_no_space() { Self::NoSpace(error.to_string()) } else { Self::Disk(error) }
+        if error.is_no_space() {
+            Self::NoSpace(error.to_string())
+        } else {
+            Self::Disk(error)
+        }
     }
 }
 
@@ -152,14 +159,18 @@ impl From<WalError> for EngineError {
 }
 
 fn list_or_none(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn out_of_order(last: Option<u64>) -> String {
     match last {
-        Some(last) => format!(
-            "{last} is the last sequence applied; send the ones that follow it, in order"
-        ),
+        Some(last) => {
+            format!("{last} is the last sequence applied; send the ones that follow it, in order")
+        }
         None => "- no sequence is applied yet; send AFTER - with the first".to_owned(),
     }
 }

@@ -31,6 +31,8 @@ mod rollup;
 mod scan;
 mod segment;
 mod segment_writer;
+#[cfg(test)]
+mod store_tests;
 mod task;
 mod version;
 mod write;

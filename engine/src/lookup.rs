@@ -26,13 +26,18 @@ impl<'a> Source<'a> {
     pub(crate) fn hide(self, span: i64, hidden: &mut Vec<TimeRange>) {
         match self {
             Self::Entry(entry) => {
-                entry.clears.iter().for_each(|&(from, to)| add_range(hidden, from, to));
+                entry
+                    .clears
+                    .iter()
+                    .for_each(|&(from, to)| add_range(hidden, from, to));
                 for tile in entry.tiles.iter().filter(|tile| tile.base) {
                     add_range(hidden, tile.start, tile.start + span);
                 }
             }
             Self::Chunks(..) => self.for_each_block(|block| {
-                block.clears().for_each(|(from, to)| add_range(hidden, from, to));
+                block
+                    .clears()
+                    .for_each(|(from, to)| add_range(hidden, from, to));
                 if block.has_base() {
                     for tile in (0..block.len()).filter(|&tile| block.is_base(tile)) {
                         let start = block.start(tile);
@@ -45,7 +50,9 @@ impl<'a> Source<'a> {
 
     /// Calls `visit` with every block, ascending in time; an overlay's entry has none.
     pub(crate) fn for_each_block(self, mut visit: impl FnMut(&Block<'a>)) {
-        let Self::Chunks(segment, view, first) = self else { return };
+        let Self::Chunks(segment, view, first) = self else {
+            return;
+        };
         let mut chunk = Some(first);
         while let Some(current) = chunk {
             visit(&segment.block(&current, view));
@@ -80,15 +87,18 @@ pub(crate) fn for_each_source(
     mut visit: impl FnMut(Source<'_>) -> ControlFlow<()>,
 ) {
     for overlay in &version.overlays {
-        let flow =
-            overlay.with_entry(hash, view, entity, |entry| visit(Source::Entry(entry)));
+        let flow = overlay.with_entry(hash, view, entity, |entry| visit(Source::Entry(entry)));
         if flow == Some(ControlFlow::Break(())) {
             return;
         }
     }
     for segment in &version.segments {
-        let Some(segment_view) = segment.view(view) else { continue };
-        let Some(chunk) = segment.find(hash, view, entity) else { continue };
+        let Some(segment_view) = segment.view(view) else {
+            continue;
+        };
+        let Some(chunk) = segment.find(hash, view, entity) else {
+            continue;
+        };
         if visit(Source::Chunks(segment, segment_view, chunk)).is_break() {
             return;
         }
@@ -141,7 +151,9 @@ fn content_between(source: Source<'_>, view: &View, from: i64, to: i64) -> Conte
     match source {
         Source::Entry(entry) => {
             content.clears.clone_from(&entry.clears);
-            content.tiles.extend(entry.tiles[entry.between(from, to)].iter().cloned());
+            content
+                .tiles
+                .extend(entry.tiles[entry.between(from, to)].iter().cloned());
             content.relaid(&entry.layout, view.layout())
         }
         Source::Chunks(_, segment_view, _) => {

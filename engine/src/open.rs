@@ -61,9 +61,12 @@ impl Engine {
             producers: RwLock::new(producers),
         });
         let mut applied = Applied::new(catalog, overlay, manifest.hash_seed);
-        let (log, report) =
-            replay(&disk, &options, &manifest, &shared, &mut applied)?;
-        let newest = report.now_ms_max.unwrap_or(i64::MIN).max(manifest.now_ms).max(now_ms);
+        let (log, report) = replay(&disk, &options, &manifest, &shared, &mut applied)?;
+        let newest = report
+            .now_ms
+            .unwrap_or(i64::MIN)
+            .max(manifest.now_ms)
+            .max(now_ms);
         applied.publish(&shared);
         let frozen = applied.take_frozen();
         let mut engine = Self {
@@ -72,7 +75,10 @@ impl Engine {
             shared,
             log,
             manifest,
-            staged: Staged { catalog: applied.catalog.clone(), producers: ProducerTable::default() },
+            staged: Staged {
+                catalog: applied.catalog.clone(),
+                producers: ProducerTable::default(),
+            },
             applied,
             pending: Pending::default(),
             frozen: VecDeque::new(),
@@ -85,7 +91,12 @@ impl Engine {
         engine.applied.take_changed();
         engine.adopt_frozen(frozen);
         engine.remove_unlisted()?;
-        let report = OpenReport { is_new, segments: segment_count, segment_bytes, log: report };
+        let report = OpenReport {
+            is_new,
+            segments: segment_count,
+            segment_bytes,
+            log: report,
+        };
         Ok((engine, report))
     }
 }
@@ -151,8 +162,13 @@ fn replay(
             failure = applied.apply(shared, lsn, now_ms, record).err();
         }
     };
-    let opened =
-        Log::open(Arc::clone(disk), log_options, flushed, options.salt_seed, &mut apply)?;
+    let opened = Log::open(
+        Arc::clone(disk),
+        log_options,
+        flushed,
+        options.salt_seed,
+        &mut apply,
+    )?;
     match failure {
         Some(error) => Err(error),
         None => Ok(opened),

@@ -46,7 +46,11 @@ impl Entry {
         let at = self.tiles.partition_point(|tile| tile.start < start);
         let is_new = self.tiles.get(at).is_none_or(|tile| tile.start != start);
         if is_new {
-            let tile = StoredTile { start, base: false, accumulator: layout.empty() };
+            let tile = StoredTile {
+                start,
+                base: false,
+                accumulator: layout.empty(),
+            };
             self.tiles.insert(at, tile);
         }
         (&mut self.tiles[at], is_new)
@@ -113,11 +117,6 @@ impl Overlay {
         self.views.read().get(&view).cloned()
     }
 
-    /// Every view that has entries here.
-    pub(crate) fn views(&self) -> Vec<(ViewId, OverlayView)> {
-        self.views.read().iter().map(|(id, view)| (*id, view.clone())).collect()
-    }
-
     /// Runs `read` on the entry, under its shard's lock.
     pub(crate) fn with_entry<R>(
         &self,
@@ -130,7 +129,9 @@ impl Overlay {
             return None;
         }
         let shard = self.shard(hash).read();
-        let entry = shard.entries.find(hash, |entry| is_entry(entry, view, entity))?;
+        let entry = shard
+            .entries
+            .find(hash, |entry| is_entry(entry, view, entity))?;
         Some(read(entry))
     }
 
@@ -157,7 +158,11 @@ impl Overlay {
             let before = tile.accumulator.heap_bytes();
             layout.add_row(&mut tile.accumulator, timestamp, cells);
             let after = tile.accumulator.heap_bytes();
-            if is_new { Growth::tile(after) } else { Growth::change(before, after) }
+            if is_new {
+                Growth::tile(after)
+            } else {
+                Growth::change(before, after)
+            }
         });
     }
 
@@ -182,7 +187,11 @@ impl Overlay {
                 layout.merge(&mut tile.accumulator, accumulator);
             }
             let after = tile.accumulator.heap_bytes();
-            if is_new { Growth::tile(after) } else { Growth::change(before, after) }
+            if is_new {
+                Growth::tile(after)
+            } else {
+                Growth::change(before, after)
+            }
         });
     }
 
@@ -231,7 +240,8 @@ impl Overlay {
         drop(shard);
         self.account(growth);
         if is_new {
-            self.bytes.fetch_add(size_of::<Entry>() + entity.len(), Ordering::Relaxed);
+            self.bytes
+                .fetch_add(size_of::<Entry>() + entity.len(), Ordering::Relaxed);
             self.entries.fetch_add(1, Ordering::Relaxed);
             self.note_view(view);
         }
@@ -278,11 +288,19 @@ struct Growth {
 
 impl Growth {
     fn tile(heap_bytes: usize) -> Self {
-        Self { more_bytes: tile_bytes(heap_bytes), more_tiles: 1, ..Self::default() }
+        Self {
+            more_bytes: tile_bytes(heap_bytes),
+            more_tiles: 1,
+            ..Self::default()
+        }
     }
 
     fn change(before: usize, after: usize) -> Self {
-        Self { more_bytes: after, less_bytes: before, ..Self::default() }
+        Self {
+            more_bytes: after,
+            less_bytes: before,
+            ..Self::default()
+        }
     }
 }
 

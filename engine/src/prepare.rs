@@ -7,7 +7,7 @@ use tilekv_tile::{
     check_tile_range, encode_accumulator, floor_to,
 };
 
-use crate::catalog::{View, ViewId};
+use crate::catalog::{AlterGaps, View, ViewId};
 use crate::codec::bytes_u64;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -27,6 +27,27 @@ use crate::write::{Lateness, Outcome, Prepared, TileWrite, Write};
 struct StoredCount {
     readable: u64,
     is_any_stored: bool,
+}
+
+/// What a change leaves without complete data: features that it adds lack what was written before
+/// the next tile starts, and all features lack what lay behind a horizon that moves back.
+fn alter_gaps(now_ms: i64, view: &View, definition: &ViewDefinition) -> AlterGaps {
+    let Some(oldest) = view.counters.oldest_tile() else {
+        return AlterGaps::default();
+    };
+    let next_start = floor_to(now_ms, view.span()) + view.span();
+    let is_longer = match (view.definition.retention, definition.retention) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(old), Some(new)) => old < new,
+    };
+    let horizon = view
+        .horizon(now_ms)
+        .filter(|&horizon| is_longer && oldest < horizon);
+    AlterGaps {
+        new_features: Some((oldest, next_start)).filter(|(from, to)| from < to),
+        all_features: horizon.map(|horizon| (oldest, horizon)),
+    }
 }
 
 impl Engine {
@@ -63,21 +84,25 @@ impl Engine {
             Write::CreateView(definition) => self.stage_create(definition),
             Write::AlterView { view, change } => self.stage_alter(now_ms, &view, &change),
             Write::DropView(view) => self.stage_drop(&view),
-            Write::Events { view, stamp, rows, lateness } => {
-                self.stage_events(now_ms, &view, stamp.as_ref(), &rows, lateness)
-            }
+            Write::Events {
+                view,
+                stamp,
+                rows,
+                lateness,
+            } => self.stage_events(now_ms, &view, stamp.as_ref(), &rows, lateness),
             Write::SetTile(tile) => self.stage_tile(now_ms, &tile, true),
             Write::MergeTile(tile) => self.stage_tile(now_ms, &tile, false),
-            Write::DeleteTiles { view, entity, from, to } => {
-                self.stage_clear(now_ms, &view, &entity, from, to)
-            }
+            Write::DeleteTiles {
+                view,
+                entity,
+                from,
+                to,
+            } => self.stage_clear(now_ms, &view, &entity, from, to),
             Write::DeleteEntity { entity, views } => {
                 self.stage_delete_entity(now_ms, &entity, views)
             }
             Write::AddSeal { view, from, to } => self.stage_add_seal(now_ms, &view, from, to),
-            Write::RemoveSeal { view, from, to } => {
-                self.stage_remove_seal(now_ms, &view, from, to)
-            }
+            Write::RemoveSeal { view, from, to } => self.stage_remove_seal(now_ms, &view, from, to),
         }
     }
 
@@ -93,7 +118,8 @@ impl Engine {
         }
         let id = self.staged.catalog.next_view_id();
         let view = View::create(id, definition)?;
-        self.pending.push(|out| put_create_view(out, id, &view.definition));
+        self.pending
+            .push(|out| put_create_view(out, id, &view.definition));
         self.staged.catalog.insert(view);
         Ok(Outcome::Ok)
     }
@@ -111,13 +137,12 @@ impl Engine {
                 "view `{name}` was given features {LAYOUT_COUNT_MAX} times, its limit"
             )));
         }
-        let holds_tiles = self.shared.version.load().holds_tiles(&view);
-        let span = view.span();
-        let complete_from = holds_tiles.then(|| floor_to(now_ms, span) + span);
+        let gaps = alter_gaps(now_ms, &view, &definition);
         let id = view.id;
         let mut altered = View::clone(&view);
-        altered.alter(definition, complete_from)?;
-        self.pending.push(|out| put_alter_view(out, id, complete_from, &altered.definition));
+        altered.alter(definition, gaps)?;
+        self.pending
+            .push(|out| put_alter_view(out, id, gaps, &altered.definition));
         self.staged.catalog.insert(altered);
         Ok(Outcome::Ok)
     }
@@ -164,10 +189,16 @@ impl Engine {
             let start = floor_to(rows.timestamps[row], view.span());
             let is_too_old = start < horizon;
             if is_too_old && lateness == Lateness::Refuse {
-                return Err(EngineError::TooOld { view: name.clone(), start, horizon });
+                return Err(EngineError::TooOld {
+                    view: name.clone(),
+                    start,
+                    horizon,
+                });
             }
-            let is_late =
-                drops_late && view.coverage.covers(start, start.saturating_add(view.span()));
+            let is_late = drops_late
+                && view
+                    .coverage
+                    .covers(start, start.saturating_add(view.span()));
             let is_applied = !is_too_old && !is_late;
             if is_applied {
                 writer.begin_row(rows.timestamps[row], &rows.entities[row]);
@@ -209,8 +240,11 @@ impl Engine {
             .iter()
             .map(|(feature, partial)| Ok((view.feature_index(feature)?, &partial[..])))
             .collect::<Result<Vec<(usize, &[u8])>, EngineError>>()?;
-        let bindings: Vec<_> =
-            view.features.iter().map(|feature| feature.binding.clone()).collect();
+        let bindings: Vec<_> = view
+            .features
+            .iter()
+            .map(|feature| feature.binding.clone())
+            .collect();
         let accumulator =
             accumulator_from_partials(view.layout(), &bindings, &given, (tile.start, end))?;
         let mut state = Vec::new();
@@ -242,7 +276,8 @@ impl Engine {
         view.definition.entity_check(entity)?;
         let removed = self.count_tiles(now_ms, &view, entity, from, to);
         if removed.is_any_stored {
-            self.pending.push(|out| put_clear(out, view.id, from, to, entity));
+            self.pending
+                .push(|out| put_clear(out, view.id, from, to, entity));
         }
         Ok(Outcome::Count(removed.readable))
     }
@@ -268,7 +303,8 @@ impl Engine {
             if count.is_any_stored && !cleared.contains(&view.id) {
                 cleared.push(view.id);
                 removed += count.readable;
-                self.pending.push(|out| put_clear(out, view.id, i64::MIN, i64::MAX, entity));
+                self.pending
+                    .push(|out| put_clear(out, view.id, i64::MIN, i64::MAX, entity));
             }
         }
         Ok(Outcome::Count(removed))
@@ -284,8 +320,11 @@ impl Engine {
         let view = self.staged_view(name)?;
         check_tile_range(from, to, view.definition.tile)?;
         view.seals.check_room()?;
-        self.pending.push(|out| put_add_seal(out, view.id, from, to, now_ms));
-        self.staged.catalog.update(view.id, |view| view.add_seal(from, to, now_ms));
+        self.pending
+            .push(|out| put_add_seal(out, view.id, from, to, now_ms));
+        self.staged
+            .catalog
+            .update(view.id, |view| view.add_seal(from, to, now_ms));
         Ok(Outcome::Ok)
     }
 
@@ -299,8 +338,11 @@ impl Engine {
         let view = self.staged_view(name)?;
         check_tile_range(from, to, view.definition.tile)?;
         view.seals.check_room()?;
-        self.pending.push(|out| put_remove_seal(out, view.id, from, to, now_ms));
-        self.staged.catalog.update(view.id, |view| view.remove_seal(from, to, now_ms));
+        self.pending
+            .push(|out| put_remove_seal(out, view.id, from, to, now_ms));
+        self.staged
+            .catalog
+            .update(view.id, |view| view.remove_seal(from, to, now_ms));
         Ok(Outcome::Ok)
     }
 
@@ -310,9 +352,11 @@ impl Engine {
 
     fn check_not_expired(&self, now_ms: i64, view: &View, start: i64) -> Result<(), EngineError> {
         match view.horizon(now_ms) {
-            Some(horizon) if start < horizon => {
-                Err(EngineError::TooOld { view: view.definition.name.clone(), start, horizon })
-            }
+            Some(horizon) if start < horizon => Err(EngineError::TooOld {
+                view: view.definition.name.clone(),
+                start,
+                horizon,
+            }),
             _ => Ok(()),
         }
     }
@@ -342,7 +386,9 @@ impl Engine {
         view: ViewId,
         stamp: Option<&ProducerStamp>,
     ) -> Result<Admission, EngineError> {
-        let Some(stamp) = stamp else { return Ok(Admission::Apply) };
+        let Some(stamp) = stamp else {
+            return Ok(Admission::Apply);
+        };
         if stamp.id.is_empty() || PRODUCER_ID_BYTES_MAX < stamp.id.len() {
             return Err(EngineError::Limit(format!(
                 "a producer id has 1 to {PRODUCER_ID_BYTES_MAX} bytes, not {}",
@@ -366,7 +412,9 @@ impl Engine {
 
     fn note_stamp(&mut self, now_ms: i64, view: ViewId, stamp: Option<&ProducerStamp>) {
         if let Some(stamp) = stamp {
-            self.staged.producers.record(view, stamp.id.clone(), stamp.sequence, now_ms);
+            self.staged
+                .producers
+                .record(view, stamp.id.clone(), stamp.sequence, now_ms);
         }
     }
 }

@@ -3,9 +3,10 @@
 
 use tilekv_tile::{ColumnType, ProducerStamp, Scalar, ViewDefinition};
 
-use crate::catalog::{LayoutId, ViewId};
+use crate::catalog::{AlterGaps, LayoutId, ViewId};
 use crate::codec::{FieldError, Fields, PutFields, count_u32, small_index};
 use crate::definition::{decode_definition, encode_definition};
+use crate::ranges::TimeRange;
 
 const CREATE_VIEW: u8 = 1;
 const ALTER_VIEW: u8 = 2;
@@ -41,9 +42,16 @@ pub(crate) struct TileRecord<'a> {
 #[derive(Debug)]
 pub(crate) enum Effect<'a> {
     /// A view comes to be.
-    CreateView { id: ViewId, definition: ViewDefinition },
-    /// A view changes; features that it adds are incomplete before `complete_from`.
-    AlterView { id: ViewId, complete_from: Option<i64>, definition: ViewDefinition },
+    CreateView {
+        id: ViewId,
+        definition: ViewDefinition,
+    },
+    /// A view changes.
+    AlterView {
+        id: ViewId,
+        gaps: AlterGaps,
+        definition: ViewDefinition,
+    },
     /// A view and all its tiles go.
     DropView { id: ViewId },
     /// Rows are added to the tiles that hold their timestamps.
@@ -51,11 +59,26 @@ pub(crate) enum Effect<'a> {
     /// A tile is set or merged.
     Tile(TileRecord<'a>),
     /// Tiles of an entity with `from <= start < to` go.
-    Clear { view: ViewId, from: i64, to: i64, entity: &'a [u8] },
+    Clear {
+        view: ViewId,
+        from: i64,
+        to: i64,
+        entity: &'a [u8],
+    },
     /// A range is sealed.
-    AddSeal { view: ViewId, from: i64, to: i64, at: i64 },
+    AddSeal {
+        view: ViewId,
+        from: i64,
+        to: i64,
+        at: i64,
+    },
     /// A range's seals are withdrawn.
-    RemoveSeal { view: ViewId, from: i64, to: i64, at: i64 },
+    RemoveSeal {
+        view: ViewId,
+        from: i64,
+        to: i64,
+        at: i64,
+    },
 }
 
 impl<'a> Effect<'a> {
@@ -65,12 +88,16 @@ impl<'a> Effect<'a> {
         let kind = fields.u8()?;
         let view = ViewId(fields.u32()?);
         let effect = match kind {
-            CREATE_VIEW => {
-                Self::CreateView { id: view, definition: decode_definition(&mut fields)? }
-            }
+            CREATE_VIEW => Self::CreateView {
+                id: view,
+                definition: decode_definition(&mut fields)?,
+            },
             ALTER_VIEW => Self::AlterView {
                 id: view,
-                complete_from: fields.option("complete from")?,
+                gaps: AlterGaps {
+                    new_features: decode_gap(&mut fields)?,
+                    all_features: decode_gap(&mut fields)?,
+                },
                 definition: decode_definition(&mut fields)?,
             },
             DROP_VIEW => Self::DropView { id: view },
@@ -82,12 +109,18 @@ impl<'a> Effect<'a> {
                 to: fields.i64()?,
                 entity: fields.short()?,
             },
-            ADD_SEAL => {
-                Self::AddSeal { view, from: fields.i64()?, to: fields.i64()?, at: fields.i64()? }
-            }
-            REMOVE_SEAL => {
-                Self::RemoveSeal { view, from: fields.i64()?, to: fields.i64()?, at: fields.i64()? }
-            }
+            ADD_SEAL => Self::AddSeal {
+                view,
+                from: fields.i64()?,
+                to: fields.i64()?,
+                at: fields.i64()?,
+            },
+            REMOVE_SEAL => Self::RemoveSeal {
+                view,
+                from: fields.i64()?,
+                to: fields.i64()?,
+                at: fields.i64()?,
+            },
             _ => return Err(FieldError::Value("record kind")),
         };
         fields.end()?;
@@ -105,11 +138,14 @@ pub(crate) fn put_create_view(out: &mut Vec<u8>, id: ViewId, definition: &ViewDe
 pub(crate) fn put_alter_view(
     out: &mut Vec<u8>,
     id: ViewId,
-    complete_from: Option<i64>,
+    gaps: AlterGaps,
     definition: &ViewDefinition,
 ) {
     put_head(out, ALTER_VIEW, id);
-    out.put_option(complete_from);
+    for gap in [gaps.new_features, gaps.all_features] {
+        out.put_option(gap.map(|(from, _)| from));
+        out.put_option(gap.map(|(_, to)| to));
+    }
     encode_definition(definition, out);
 }
 
@@ -166,11 +202,18 @@ fn put_stamp(out: &mut Vec<u8>, stamp: Option<StampRecord<'_>>) {
     }
 }
 
+fn decode_gap(fields: &mut Fields<'_>) -> Result<Option<TimeRange>, FieldError> {
+    Ok(fields.option("gap start")?.zip(fields.option("gap end")?))
+}
+
 fn decode_stamp<'a>(fields: &mut Fields<'a>) -> Result<Option<StampRecord<'a>>, FieldError> {
     if !fields.flag("stamp")? {
         return Ok(None);
     }
-    Ok(Some(StampRecord { id: fields.short()?, sequence: fields.u64()? }))
+    Ok(Some(StampRecord {
+        id: fields.short()?,
+        sequence: fields.u64()?,
+    }))
 }
 
 fn decode_tile<'a>(view: ViewId, fields: &mut Fields<'a>) -> Result<TileRecord<'a>, FieldError> {
@@ -187,7 +230,10 @@ fn decode_tile<'a>(view: ViewId, fields: &mut Fields<'a>) -> Result<TileRecord<'
 
 impl<'a> From<&'a ProducerStamp> for StampRecord<'a> {
     fn from(stamp: &'a ProducerStamp) -> Self {
-        Self { id: &stamp.id, sequence: stamp.sequence }
+        Self {
+            id: &stamp.id,
+            sequence: stamp.sequence,
+        }
     }
 }
 
@@ -265,11 +311,6 @@ impl<'a> EventsWriter<'a> {
         self.late_dropped += 1;
     }
 
-    /// How many bytes the pending batch holds, this record included.
-    pub(crate) fn bytes(&self) -> usize {
-        self.out.len()
-    }
-
     /// Ends the record; returns how many rows it holds.
     pub(crate) fn finish(self) -> usize {
         let counts = [self.rows, self.too_old, self.late_dropped];
@@ -297,11 +338,22 @@ impl<'a> EventsRecord<'a> {
     fn decode(view: ViewId, mut fields: Fields<'a>) -> Result<Self, FieldError> {
         let stamp = decode_stamp(&mut fields)?;
         let column_count = small_index(fields.u32()?);
-        let columns =
-            fields.take(column_count.checked_mul(2).ok_or(FieldError::Value("column count"))?)?;
+        let columns = fields.take(
+            column_count
+                .checked_mul(2)
+                .ok_or(FieldError::Value("column count"))?,
+        )?;
         let (row_count, too_old, late_dropped) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let rows = fields.rest();
-        Ok(Self { view, stamp, too_old, late_dropped, columns, row_count, rows })
+        Ok(Self {
+            view,
+            stamp,
+            too_old,
+            late_dropped,
+            columns,
+            row_count,
+            rows,
+        })
     }
 
     /// Calls `row` with the timestamp, entity and cells of every row. Cells are indexed by the
@@ -333,7 +385,11 @@ impl<'a> EventsRecord<'a> {
             let column = usize::from(u16::from_le_bytes([column[0], column[1]]));
             let kind = *kinds.get(column).ok_or(FieldError::Value("column"))?;
             let is_null = nulls[index / 8] >> (index % 8) & 1 == 1;
-            cells[column] = if is_null { None } else { Some(read_cell(fields, kind)?) };
+            cells[column] = if is_null {
+                None
+            } else {
+                Some(read_cell(fields, kind)?)
+            };
         }
         Ok(())
     }
@@ -354,7 +410,10 @@ mod tests {
     #[test]
     fn rows_read_back_with_their_nulls_and_counts() {
         let mut out = Vec::new();
-        let stamp = StampRecord { id: b"p", sequence: 3 };
+        let stamp = StampRecord {
+            id: b"p",
+            sequence: 3,
+        };
         let mut writer = EventsWriter::begin(&mut out, ViewId(9), Some(stamp), &[2, 0]);
         writer.begin_row(-5, b"u:1");
         writer.cell(Some(Scalar::Str(b"x")));
@@ -377,9 +436,15 @@ mod tests {
         });
         assert_eq!(read, Ok(()));
         assert_eq!(rows[0].0, -5);
-        assert_eq!(rows[0].2, format!("{:?}", [None, None, Some(Scalar::Str(b"x"))]));
+        assert_eq!(
+            rows[0].2,
+            format!("{:?}", [None, None, Some(Scalar::Str(b"x"))])
+        );
         assert_eq!(rows[1].1, b"u:2");
-        assert_eq!(rows[1].2, format!("{:?}", [Some(Scalar::I64(-1)), None, None]));
+        assert_eq!(
+            rows[1].2,
+            format!("{:?}", [Some(Scalar::I64(-1)), None, None])
+        );
     }
 
     #[test]
@@ -387,9 +452,19 @@ mod tests {
         let mut out = Vec::new();
         put_clear(&mut out, ViewId(1), 0, 10, b"entity");
         for len in 0..out.len() {
-            assert!(Effect::decode(&out[..len]).is_err(), "{len} bytes must not decode");
+            assert!(
+                Effect::decode(&out[..len]).is_err(),
+                "{len} bytes must not decode"
+            );
         }
-        assert!(matches!(Effect::decode(&out), Ok(Effect::Clear { from: 0, to: 10, .. })));
+        assert!(matches!(
+            Effect::decode(&out),
+            Ok(Effect::Clear {
+                from: 0,
+                to: 10,
+                ..
+            })
+        ));
     }
 
     #[test]
@@ -405,13 +480,20 @@ mod tests {
         };
         let mut out = Vec::new();
         put_tile(&mut out, &tile);
-        let Ok(Effect::Tile(read)) = Effect::decode(&out) else { panic!("a tile record") };
+        let Ok(Effect::Tile(read)) = Effect::decode(&out) else {
+            panic!("a tile record")
+        };
         assert_eq!(read, tile);
         out.clear();
         put_remove_seal(&mut out, ViewId(4), 1, 2, 3);
         assert!(matches!(
             Effect::decode(&out),
-            Ok(Effect::RemoveSeal { view: ViewId(4), from: 1, to: 2, at: 3 })
+            Ok(Effect::RemoveSeal {
+                view: ViewId(4),
+                from: 1,
+                to: 2,
+                at: 3
+            })
         ));
     }
 }

@@ -33,8 +33,15 @@ pub(crate) struct Scan<'a> {
 
 #[derive(Debug)]
 enum Cursor<'a> {
-    Overlay { overlay: &'a Overlay, keys: Vec<OverlayKey>, next: usize },
-    Segment { segment: &'a Segment, next: Option<Chunk<'a>> },
+    Overlay {
+        overlay: &'a Overlay,
+        keys: Vec<OverlayKey>,
+        next: usize,
+    },
+    Segment {
+        segment: &'a Segment,
+        next: Option<Chunk<'a>>,
+    },
 }
 
 #[derive(Debug)]
@@ -52,7 +59,9 @@ impl<'a> Scan<'a> {
     ) -> Self {
         let overlays = overlays.into_iter().map(Cursor::overlay);
         let segments = segments.into_iter().map(Cursor::segment);
-        Self { cursors: overlays.chain(segments).collect() }
+        Self {
+            cursors: overlays.chain(segments).collect(),
+        }
     }
 
     /// The next entity, merged over all sources.
@@ -68,7 +77,9 @@ impl<'a> Scan<'a> {
             if cursor.peek() != Some((view, &entity[..])) {
                 continue;
             }
-            let Some(older) = cursor.take(&entity) else { continue };
+            let Some(older) = cursor.take(&entity) else {
+                continue;
+            };
             scanned = Some(match scanned {
                 None => older,
                 Some(newer) => newer.over(older),
@@ -86,7 +97,12 @@ impl Scanned {
         };
         let mut content = self.content.relaid(&self.layout, &layout);
         content.merge_older(older.content.relaid(&older.layout, &layout), &layout);
-        Self { layout_id, layout, content, ..self }
+        Self {
+            layout_id,
+            layout,
+            content,
+            ..self
+        }
     }
 }
 
@@ -103,11 +119,18 @@ impl<'a> Cursor<'a> {
         keys.sort_unstable_by(|left, right| {
             (left.view, &left.entity).cmp(&(right.view, &right.entity))
         });
-        Self::Overlay { overlay, keys, next: 0 }
+        Self::Overlay {
+            overlay,
+            keys,
+            next: 0,
+        }
     }
 
     fn segment(segment: &'a Segment) -> Self {
-        let mut cursor = Self::Segment { segment, next: segment.first_entry() };
+        let mut cursor = Self::Segment {
+            segment,
+            next: segment.first_entry(),
+        };
         cursor.skip_dropped();
         cursor
     }
@@ -124,7 +147,11 @@ impl<'a> Cursor<'a> {
     /// Takes the entity that `peek` showed.
     fn take(&mut self, entity: &[u8]) -> Option<Scanned> {
         match self {
-            Self::Overlay { overlay, keys, next } => {
+            Self::Overlay {
+                overlay,
+                keys,
+                next,
+            } => {
                 let key = keys.get(*next)?;
                 *next += 1;
                 let view = overlay.view(key.view)?;
@@ -161,7 +188,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn skip_dropped(&mut self) {
-        let Self::Segment { segment, next } = self else { return };
+        let Self::Segment { segment, next } = self else {
+            return;
+        };
         while let Some(chunk) = *next
             && segment.view(chunk.view).is_none()
         {

@@ -25,7 +25,9 @@ impl SegmentId {
 
     /// The id in a file name, if it is a segment's.
     pub(crate) fn from_file_name(name: &str) -> Option<Self> {
-        u64::from_str_radix(name.strip_prefix("segment-")?, 16).ok().map(Self)
+        u64::from_str_radix(name.strip_prefix("segment-")?, 16)
+            .ok()
+            .map(Self)
     }
 }
 
@@ -38,8 +40,6 @@ pub(crate) struct SegmentView {
     pub(crate) span: i64,
     /// Tiles of the view in this segment.
     pub(crate) tiles: u64,
-    /// Entities of the view in this segment.
-    pub(crate) entities: u64,
 }
 
 /// One entity's block, or one time chunk of it.
@@ -64,7 +64,6 @@ pub(crate) struct Segment {
     data: Box<[u8]>,
     slots: Box<[u64]>,
     views: HashMap<ViewId, SegmentView>,
-    entities: u64,
     file_bytes: u64,
 }
 
@@ -97,11 +96,6 @@ impl Segment {
         self.file_bytes
     }
 
-    /// How many entities the segment holds, over all views.
-    pub(crate) fn entities(&self) -> u64 {
-        self.entities
-    }
-
     /// How the segment holds the view, if it does.
     pub(crate) fn view(&self, view: ViewId) -> Option<&SegmentView> {
         self.views.get(&view)
@@ -129,7 +123,11 @@ impl Segment {
                     return Some(chunk);
                 }
             }
-            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
+            at = if at + 1 == self.slots.len() {
+                0
+            } else {
+                at + 1
+            };
         }
     }
 
@@ -159,11 +157,13 @@ impl Segment {
         loop {
             let block = self.block(&chunk, view);
             content.clears.extend(block.clears());
-            content.tiles.extend((0..block.len()).map(|tile| StoredTile {
-                start: block.start(tile),
-                base: block.is_base(tile),
-                accumulator: block.accumulator(tile),
-            }));
+            content
+                .tiles
+                .extend((0..block.len()).map(|tile| StoredTile {
+                    start: block.start(tile),
+                    base: block.is_base(tile),
+                    accumulator: block.accumulator(tile),
+                }));
             match self.next_chunk(&chunk) {
                 Some(next) => chunk = next,
                 None => return (content, chunk),
@@ -246,8 +246,18 @@ fn parse_chunk(data: &[u8], offset: usize) -> Option<Chunk<'_>> {
     let entity = fields.take(key_len).ok()?;
     let block = fields.take(block_len).ok()?;
     let end = offset + ENTRY_HEAD_BYTES + key_len + block_len;
-    let gap = if flags & FLAG_PAGE_END == 0 { 0 } else { PAGE_HEAD_BYTES };
-    Some(Chunk { view, entity, block, continues: flags & FLAG_CONTINUES != 0, next: end + gap })
+    let gap = if flags & FLAG_PAGE_END == 0 {
+        0
+    } else {
+        PAGE_HEAD_BYTES
+    };
+    Some(Chunk {
+        view,
+        entity,
+        block,
+        continues: flags & FLAG_CONTINUES != 0,
+        next: end + gap,
+    })
 }
 
 struct Loader<'a> {
@@ -260,7 +270,6 @@ struct Footer {
     slot_count: usize,
     table_offset: usize,
     table_len: usize,
-    entities: u64,
     lsn: Range<Lsn>,
 }
 
@@ -278,13 +287,15 @@ impl Loader<'_> {
             data: data.into(),
             slots,
             views,
-            entities: footer.entities,
             file_bytes: bytes_u64(self.image.len()),
         })
     }
 
     fn check_header(&self) -> Result<(), EngineError> {
-        let head = self.image.get(..HEADER_BYTES).ok_or_else(|| self.corrupt(0, "no header"))?;
+        let head = self
+            .image
+            .get(..HEADER_BYTES)
+            .ok_or_else(|| self.corrupt(0, "no header"))?;
         self.check_crc(head, 0, "header")?;
         let mut fields = Fields::new(head);
         let (magic, version) = (fields.take(8), fields.u32());
@@ -306,17 +317,28 @@ impl Loader<'_> {
     }
 
     fn footer(&self) -> Result<Footer, EngineError> {
-        let at = self.image.len().checked_sub(FOOTER_BYTES).filter(|&at| HEADER_BYTES <= at);
+        let at = self
+            .image
+            .len()
+            .checked_sub(FOOTER_BYTES)
+            .filter(|&at| HEADER_BYTES <= at);
         let at = at.ok_or_else(|| self.corrupt(self.image.len(), "no footer"))?;
         let bytes = &self.image[at..];
         self.check_crc(bytes, at, "footer")?;
         let mut fields = Fields::new(bytes);
-        let mut read = || fields.u64().map(index).map_err(|error| self.corrupt(at, error));
+        let mut read = || {
+            fields
+                .u64()
+                .map(index)
+                .map_err(|error| self.corrupt(at, error))
+        };
         let (index_offset, slot_count) = (read()?, read()?);
         let (table_offset, table_len) = (read()?, read()?);
-        let entities = bytes_u64(read()?);
+        let _entities = read()?;
         let lsn = Lsn::new(bytes_u64(read()?))..Lsn::new(bytes_u64(read()?));
-        let table_fits = table_offset.checked_add(table_len).is_some_and(|end| end + 4 == at);
+        let table_fits = table_offset
+            .checked_add(table_len)
+            .is_some_and(|end| end + 4 == at);
         let index_fits = slot_count
             .checked_mul(8)
             .and_then(|bytes| bytes.checked_add(index_offset))
@@ -324,7 +346,13 @@ impl Loader<'_> {
         if !table_fits || !index_fits || index_offset < HEADER_BYTES {
             return Err(self.corrupt(at, "the footer's offsets do not fit the file"));
         }
-        Ok(Footer { index_offset, slot_count, table_offset, table_len, entities, lsn })
+        Ok(Footer {
+            index_offset,
+            slot_count,
+            table_offset,
+            table_len,
+            lsn,
+        })
     }
 
     fn slots(&self, footer: &Footer) -> Result<Box<[u64]>, EngineError> {
@@ -359,13 +387,23 @@ impl Loader<'_> {
                 let id = (ViewId(fields.u32()?), LayoutId(fields.u16()?));
                 Ok((id, fields.u64()?, fields.u64()?))
             };
-            let ((id, layout_id), tiles, entities) =
+            let ((id, layout_id), tiles, _entities) =
                 read().map_err(|error| self.corrupt(at, error))?;
-            let Some(view) = catalog.view(id) else { continue };
+            let Some(view) = catalog.view(id) else {
+                continue;
+            };
             let layout = view.layouts.get(usize::from(layout_id.0));
             let layout = layout.ok_or_else(|| self.corrupt(at, "an unknown layout"))?;
             let (layout, span) = (Arc::clone(layout), view.span());
-            views.insert(id, SegmentView { layout_id, layout, span, tiles, entities });
+            views.insert(
+                id,
+                SegmentView {
+                    layout_id,
+                    layout,
+                    span,
+                    tiles,
+                },
+            );
         }
         Ok(views)
     }
@@ -409,7 +447,11 @@ impl Loader<'_> {
             at = chunk.next;
         }
         let is_last_of_page = at == data.len() + PAGE_HEAD_BYTES;
-        if is_last_of_page { Ok(()) } else { Err(self.corrupt(at, "a page without its end")) }
+        if is_last_of_page {
+            Ok(())
+        } else {
+            Err(self.corrupt(at, "a page without its end"))
+        }
     }
 
     fn check_crc(&self, bytes: &[u8], at: usize, what: &str) -> Result<(), EngineError> {

@@ -37,7 +37,6 @@ struct ViewRow {
 /// Builds the bytes of one segment. Entities must come sorted by (view id, entity).
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
-    id: SegmentId,
     lsn: Range<Lsn>,
     image: Vec<u8>,
     /// Where the open page's head stands.
@@ -60,11 +59,14 @@ impl SegmentWriter {
         image.put_u64(id.0);
         image.put_u32(0);
         put_crc(&mut image, 0);
-        assert_eq!(image.len(), HEADER_BYTES, "the header has its documented length");
+        assert_eq!(
+            image.len(),
+            HEADER_BYTES,
+            "the header has its documented length"
+        );
         let page_at = image.len();
         image.extend_from_slice(&[0; PAGE_HEAD_BYTES]);
         Self {
-            id,
             lsn,
             image,
             page_at,
@@ -76,7 +78,13 @@ impl SegmentWriter {
     }
 
     /// Appends everything that is held of one entity; nothing where there is nothing.
-    pub(crate) fn add(&mut self, view: WriterView<'_>, hash: u64, entity: &[u8], content: &Content) {
+    pub(crate) fn add(
+        &mut self,
+        view: WriterView<'_>,
+        hash: u64,
+        entity: &[u8],
+        content: &Content,
+    ) {
         if content.is_empty() {
             return;
         }
@@ -121,7 +129,13 @@ impl SegmentWriter {
         let table_len = self.image.len() - table_offset;
         put_crc(&mut self.image, table_offset);
         let footer_at = self.image.len();
-        for position in [index_offset, slots, table_offset, table_len, self.entries.len()] {
+        for position in [
+            index_offset,
+            slots,
+            table_offset,
+            table_len,
+            self.entries.len(),
+        ] {
             self.image.put_u64(bytes_u64(position));
         }
         self.image.put_u64(self.lsn.start.number());
@@ -130,7 +144,11 @@ impl SegmentWriter {
         self.image.extend_from_slice(MAGIC);
         self.image.put_u32(0);
         put_crc(&mut self.image, footer_at);
-        assert_eq!(self.image.len() - footer_at, FOOTER_BYTES, "the footer's documented length");
+        assert_eq!(
+            self.image.len() - footer_at,
+            FOOTER_BYTES,
+            "the footer's documented length"
+        );
         self.image
     }
 
@@ -173,7 +191,8 @@ impl SegmentWriter {
         };
         self.image.put_u16(key_len);
         self.flags_at = Some(self.image.len());
-        self.image.put_u16(if continues { FLAG_CONTINUES } else { 0 });
+        self.image
+            .put_u16(if continues { FLAG_CONTINUES } else { 0 });
         self.image.put_u32(count_u32(self.block.len()));
         self.image.extend_from_slice(entity);
         self.image.extend_from_slice(&self.block);
@@ -181,7 +200,9 @@ impl SegmentWriter {
     }
 
     fn close_page(&mut self) {
-        let Some(flags_at) = self.flags_at.take() else { return };
+        let Some(flags_at) = self.flags_at.take() else {
+            return;
+        };
         let flags = u16::from_le_bytes([self.image[flags_at], self.image[flags_at + 1]]);
         let flags = (flags | FLAG_PAGE_END).to_le_bytes();
         self.image[flags_at..flags_at + 2].copy_from_slice(&flags);
@@ -194,7 +215,11 @@ impl SegmentWriter {
     }
 
     fn put_index(&mut self) -> usize {
-        let count = if self.entries.is_empty() { 0 } else { self.entries.len() * 20 / 17 + 1 };
+        let count = if self.entries.is_empty() {
+            0
+        } else {
+            self.entries.len() * 20 / 17 + 1
+        };
         let mut slots = vec![EMPTY_SLOT; count];
         for &(hash, offset) in &self.entries {
             let mut at = slot_home(hash, count);
@@ -205,11 +230,6 @@ impl SegmentWriter {
         }
         slots.iter().for_each(|slot| self.image.put_u64(*slot));
         count
-    }
-
-    /// The id that the segment will have.
-    pub(crate) fn id(&self) -> SegmentId {
-        self.id
     }
 }
 

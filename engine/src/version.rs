@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, View, ViewId};
+use crate::catalog::{Catalog, ViewId};
 use crate::overlay::Overlay;
 use crate::segment::Segment;
 
@@ -22,12 +22,6 @@ impl Version {
     /// The keyed hash of an entity in a view: where shards and segments look it up.
     pub(crate) fn hash(&self, view: ViewId, entity: &[u8]) -> u64 {
         hash_entity(self.hash_seed, view, entity)
-    }
-
-    /// Whether any source holds a tile of the view.
-    pub(crate) fn holds_tiles(&self, view: &View) -> bool {
-        let in_overlay = self.overlays.iter().any(|overlay| overlay.view(view.id).is_some());
-        in_overlay || self.segments.iter().any(|segment| segment.view(view.id).is_some())
     }
 }
 

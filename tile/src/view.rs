@@ -110,6 +110,39 @@ pub struct ViewChange {
 }
 
 impl ViewDefinition {
+    /// A view with default settings, one key `entity`, columns given as (name, type) and features
+    /// as (name, expression). For programs that embed a store; it is not validated.
+    pub fn of(
+        name: &str,
+        tile: &str,
+        columns: &[(&str, ColumnType)],
+        features: &[(&str, &str)],
+    ) -> Result<Self, TileError> {
+        let column = |&(name, kind): &(&str, ColumnType)| {
+            Ok(ColumnDefinition { name: Identifier::parse(name.as_bytes())?, kind })
+        };
+        let feature = |&(name, expression): &(&str, &str)| {
+            Ok(FeatureDefinition {
+                name: Identifier::parse(name.as_bytes())?,
+                expression: Expression::parse(expression.as_bytes())?,
+            })
+        };
+        Ok(Self {
+            name: Name::parse(name.as_bytes())?,
+            tile: Span::parse(tile.as_bytes())?,
+            retention: None,
+            edge: Edge::Closed,
+            seal: SealMode::Off,
+            max_lag: None,
+            late: LateMode::Add,
+            min_rows: 0,
+            levels: None,
+            keys: vec![Identifier::parse(b"entity")?],
+            columns: columns.iter().map(column).collect::<Result<_, TileError>>()?,
+            features: features.iter().map(feature).collect::<Result<_, TileError>>()?,
+        })
+    }
+
     /// Checks every rule of a definition; the error names the first one broken.
     pub fn validate(&self) -> Result<(), TileError> {
         self.check_settings()?;
