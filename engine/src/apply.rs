@@ -32,13 +32,7 @@ pub(crate) struct Applied {
 impl Applied {
     /// The state as of a manifest; `overlay` takes what follows.
     pub(crate) fn new(catalog: Catalog, overlay: Arc<Overlay>, hash_seed: u64) -> Self {
-        Self {
-            catalog,
-            overlay,
-            hash_seed,
-            changed: false,
-            frozen: Vec::new(),
-        }
+        Self { catalog, overlay, hash_seed, changed: false, frozen: Vec::new() }
     }
 
     /// The overlay that takes writes.
@@ -66,16 +60,11 @@ impl Applied {
     ) -> Result<(), EngineError> {
         let effect = Effect::decode(record).map_err(|error| unreadable(lsn, error))?;
         match effect {
-            Effect::Events(events) => self
-                .apply_events(shared, now_ms, &events)
-                .map_err(|error| unreadable(lsn, error)),
+            Effect::Events(events) => {
+                self.apply_events(shared, now_ms, &events).map_err(|error| unreadable(lsn, error))
+            }
             Effect::Tile(tile) => self.apply_tile(shared, lsn, now_ms, &tile),
-            Effect::Clear {
-                view,
-                from,
-                to,
-                entity,
-            } => {
+            Effect::Clear { view, from, to, entity } => {
                 self.apply_clear(view, from, to, entity);
                 Ok(())
             }
@@ -84,11 +73,9 @@ impl Applied {
                 self.catalog.insert(View::create(id, definition)?);
                 Ok(())
             }
-            Effect::AlterView {
-                id,
-                gaps,
-                definition,
-            } => self.apply_alter(shared, lsn, now_ms, (id, gaps), definition),
+            Effect::AlterView { id, gaps, definition } => {
+                self.apply_alter(shared, lsn, now_ms, (id, gaps), definition)
+            }
             Effect::DropView { id } => {
                 self.changed = true;
                 self.catalog.remove(id);
@@ -97,14 +84,12 @@ impl Applied {
             }
             Effect::AddSeal { view, from, to, at } => {
                 self.changed = true;
-                self.catalog
-                    .update(view, |view| view.add_seal(from, to, at));
+                self.catalog.update(view, |view| view.add_seal(from, to, at));
                 Ok(())
             }
             Effect::RemoveSeal { view, from, to, at } => {
                 self.changed = true;
-                self.catalog
-                    .update(view, |view| view.remove_seal(from, to, at));
+                self.catalog.update(view, |view| view.remove_seal(from, to, at));
                 Ok(())
             }
         }
@@ -117,27 +102,15 @@ impl Applied {
         }
         let mut producers = shared.producers.write();
         producers.expire(now_ms);
-        let control = Control {
-            catalog: self.catalog.clone(),
-            producers: producers.clone(),
-        };
+        let control = Control { catalog: self.catalog.clone(), producers: producers.clone() };
         drop(producers);
         let active = Arc::new(Overlay::new(end));
         let overlay = std::mem::replace(&mut self.overlay, Arc::clone(&active));
         let catalog = Arc::new(self.catalog.clone());
-        let version = shared
-            .version
-            .load()
-            .with_active(Arc::clone(&catalog), active);
+        let version = shared.version.load().with_active(Arc::clone(&catalog), active);
         shared.version.store(Arc::new(version));
         let control = Arc::new(encode_control(&control));
-        Some(Frozen {
-            overlay,
-            end,
-            now_ms,
-            catalog,
-            control,
-        })
+        Some(Frozen { overlay, end, now_ms, catalog, control })
     }
 
     /// Publishes the catalog as it is now.
@@ -163,14 +136,12 @@ impl Applied {
         events.for_each_row(&view.kinds, |timestamp, entity, cells| {
             let hash = hash_entity(self.hash_seed, view.id, entity);
             let start = floor_to(timestamp, span);
-            self.overlay
-                .add_row(hash, view, entity, start, timestamp, cells);
+            self.overlay.add_row(hash, view, entity, start, timestamp, cells);
             oldest = oldest.min(start);
             newest = newest.max(timestamp);
         })?;
         view.counters.saw_write(oldest, newest);
-        view.counters
-            .skipped(u64::from(events.too_old), u64::from(events.late_dropped));
+        view.counters.skipped(u64::from(events.too_old), u64::from(events.late_dropped));
         note_producer(shared, events.view, events.stamp, now_ms);
         Ok(())
     }
@@ -190,14 +161,9 @@ impl Applied {
             .get(usize::from(tile.layout.0))
             .ok_or_else(|| unreadable(lsn, "an unknown layout"))?;
         let (accumulator, _) = decode_accumulator(layout, tile.state)?;
-        assert_eq!(
-            tile.layout,
-            view.layout_id(),
-            "a tile is written under the newest layout"
-        );
+        assert_eq!(tile.layout, view.layout_id(), "a tile is written under the newest layout");
         let hash = hash_entity(self.hash_seed, view.id, tile.entity);
-        self.overlay
-            .put_tile(hash, view, tile.entity, tile.start, tile.base, &accumulator);
+        self.overlay.put_tile(hash, view, tile.entity, tile.start, tile.base, &accumulator);
         view.counters.saw_write(tile.start, tile.start);
         note_producer(shared, tile.view, tile.stamp, now_ms);
         Ok(())
@@ -237,10 +203,7 @@ impl Applied {
 fn note_producer(shared: &Shared, view: ViewId, stamp: Option<StampRecord<'_>>, now_ms: i64) {
     if let Some(stamp) = stamp {
         let id = Bytes::copy_from_slice(stamp.id);
-        shared
-            .producers
-            .write()
-            .record(view, id, stamp.sequence, now_ms);
+        shared.producers.write().record(view, id, stamp.sequence, now_ms);
     }
 }
 

@@ -179,18 +179,13 @@ impl View {
 
     /// The position of the feature `name`, or an error that names the view's features.
     pub(crate) fn feature_index(&self, name: &Identifier) -> Result<usize, EngineError> {
-        self.features
-            .iter()
-            .position(|feature| feature.binding.name == *name)
-            .ok_or_else(|| EngineError::NoFeature {
+        self.features.iter().position(|feature| feature.binding.name == *name).ok_or_else(|| {
+            EngineError::NoFeature {
                 view: self.definition.name.clone(),
                 feature: name.to_string(),
-                known: self
-                    .features
-                    .iter()
-                    .map(|known| known.binding.name.to_string())
-                    .collect(),
-            })
+                known: self.features.iter().map(|known| known.binding.name.to_string()).collect(),
+            }
+        })
     }
 
     /// The index and type of the input column `name`.
@@ -234,17 +229,9 @@ impl View {
     }
 
     fn extend_features(&mut self, gap: Option<TimeRange>) -> Result<(), EngineError> {
-        self.kinds = self
-            .definition
-            .columns
-            .iter()
-            .map(|column| column.kind)
-            .collect();
-        let mut components: Vec<(ComponentId, Component)> = self
-            .layouts
-            .last()
-            .map(|layout| layout.components().to_vec())
-            .unwrap_or_default();
+        self.kinds = self.definition.columns.iter().map(|column| column.kind).collect();
+        let mut components: Vec<(ComponentId, Component)> =
+            self.layouts.last().map(|layout| layout.components().to_vec()).unwrap_or_default();
         let known = components.len();
         for index in self.features.len()..self.definition.features.len() {
             let feature = self.bind(index, gap)?;
@@ -300,10 +287,7 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// A catalog from stored parts.
     pub(crate) fn from_parts(next_view_id: u32, views: Vec<View>) -> Self {
-        let mut catalog = Self {
-            next_view_id,
-            ..Self::default()
-        };
+        let mut catalog = Self { next_view_id, ..Self::default() };
         for view in views {
             catalog.insert(view);
         }

@@ -44,10 +44,7 @@ impl PutFields for Vec<u8> {
 
     fn put_short(&mut self, bytes: &[u8]) {
         let Ok(len) = u16::try_from(bytes.len()) else {
-            panic!(
-                "a short field holds at most 65,535 bytes, not {}",
-                bytes.len()
-            );
+            panic!("a short field holds at most 65,535 bytes, not {}", bytes.len());
         };
         self.put_u16(len);
         self.extend_from_slice(bytes);
@@ -134,10 +131,7 @@ impl<'a> Fields<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], FieldError> {
-        let (head, tail) = self
-            .bytes
-            .split_first_chunk::<N>()
-            .ok_or(FieldError::Short)?;
+        let (head, tail) = self.bytes.split_first_chunk::<N>().ok_or(FieldError::Short)?;
         self.bytes = tail;
         Ok(*head)
     }
@@ -190,11 +184,7 @@ impl<'a> Fields<'a> {
 
     /// A presence byte and, where it says so, an `i64`.
     pub(crate) fn option(&mut self, name: &'static str) -> Result<Option<i64>, FieldError> {
-        Ok(if self.flag(name)? {
-            Some(self.i64()?)
-        } else {
-            None
-        })
+        Ok(if self.flag(name)? { Some(self.i64()?) } else { None })
     }
 
     /// Refuses bytes that are left over.
@@ -239,9 +229,6 @@ mod tests {
     fn short_and_trailing_bytes_are_named() {
         assert_eq!(Fields::new(&[1]).u16(), Err(FieldError::Short));
         assert_eq!(Fields::new(&[1, 2]).end(), Err(FieldError::Trailing(2)));
-        assert_eq!(
-            Fields::new(&[2]).flag("kind"),
-            Err(FieldError::Value("kind"))
-        );
+        assert_eq!(Fields::new(&[2]).flag("kind"), Err(FieldError::Value("kind")));
     }
 }

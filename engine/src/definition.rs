@@ -23,10 +23,7 @@ pub(crate) fn encode_definition(definition: &ViewDefinition, out: &mut Vec<u8>) 
         levels.iter().for_each(|level| out.put_i64(level.millis()));
     }
     out.put_u32(count_u32(definition.keys.len()));
-    definition
-        .keys
-        .iter()
-        .for_each(|key| out.put_short(key.as_str().as_bytes()));
+    definition.keys.iter().for_each(|key| out.put_short(key.as_str().as_bytes()));
     out.put_u32(count_u32(definition.columns.len()));
     for column in &definition.columns {
         out.put_short(column.name.as_str().as_bytes());
@@ -49,21 +46,9 @@ pub(crate) fn decode_definition(fields: &mut Fields<'_>) -> Result<ViewDefinitio
         name: Name::parse(fields.short()?).map_err(|_| FieldError::Value("view name"))?,
         tile: span(fields.i64()?)?,
         retention: optional_span(fields, "retention")?,
-        edge: if fields.flag("edge")? {
-            Edge::Live
-        } else {
-            Edge::Closed
-        },
-        seal: if fields.flag("seal")? {
-            SealMode::Required
-        } else {
-            SealMode::Off
-        },
-        late: if fields.flag("late")? {
-            LateMode::Drop
-        } else {
-            LateMode::Add
-        },
+        edge: if fields.flag("edge")? { Edge::Live } else { Edge::Closed },
+        seal: if fields.flag("seal")? { SealMode::Required } else { SealMode::Off },
+        late: if fields.flag("late")? { LateMode::Drop } else { LateMode::Add },
         max_lag: optional_span(fields, "max lag")?,
         min_rows: fields.u64()?,
         levels: match fields.flag("levels")? {

@@ -84,9 +84,7 @@ impl Engine {
     /// A handle for reading.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader {
-            shared: Arc::clone(&self.shared),
-        }
+        Reader { shared: Arc::clone(&self.shared) }
     }
 
     /// Writes what is pending to the log, makes it durable as the options say, and applies it, so
@@ -163,9 +161,7 @@ impl Engine {
 
     /// Freezes the active overlay, so that the next flush moves the checkpoint up to now.
     pub fn freeze(&mut self) {
-        let frozen = self
-            .applied
-            .freeze(&self.shared, self.log.next_lsn(), self.now_ms);
+        let frozen = self.applied.freeze(&self.shared, self.log.next_lsn(), self.now_ms);
         self.adopt_frozen(frozen);
     }
 
@@ -187,9 +183,7 @@ impl Engine {
         if self.frozen.len() < self.options.frozen_count_max {
             return Ok(());
         }
-        Err(EngineError::Busy {
-            retry_ms: BACKLOG_RETRY_MS,
-        })
+        Err(EngineError::Busy { retry_ms: BACKLOG_RETRY_MS })
     }
 
     fn apply_pending(&mut self, first: Lsn) -> Result<(), EngineError> {
@@ -231,12 +225,7 @@ impl Version {
         let mut overlays = Vec::with_capacity(self.overlays.len() + 1);
         overlays.push(active);
         overlays.extend(self.overlays.iter().cloned());
-        Self {
-            catalog,
-            overlays,
-            segments: self.segments.clone(),
-            hash_seed: self.hash_seed,
-        }
+        Self { catalog, overlays, segments: self.segments.clone(), hash_seed: self.hash_seed }
     }
 }
 

@@ -24,10 +24,7 @@ pub enum EngineError {
         known: Vec<String>,
     },
     /// The view has no such input column.
-    #[error(
-        "view `{view}` has no column `{column}`; it has {}",
-        list_or_none(known)
-    )]
+    #[error("view `{view}` has no column `{column}`; it has {}", list_or_none(known))]
     NoColumn {
         /// The view that was asked.
         view: Name,
@@ -141,11 +138,7 @@ impl EngineError {
 
 impl From<DiskError> for EngineError {
     fn from(error: DiskError) -> Self {
-        if error.is_no_space() {
-            Self::NoSpace(error.to_string())
-        } else {
-            Self::Disk(error)
-        }
+        if error.is_no_space() { Self::NoSpace(error.to_string()) } else { Self::Disk(error) }
     }
 }
 
@@ -159,11 +152,7 @@ impl From<WalError> for EngineError {
 }
 
 fn list_or_none(names: &[String]) -> String {
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn out_of_order(last: Option<u64>) -> String {

@@ -71,55 +71,28 @@ pub(crate) fn explain(
     now_ms: i64,
 ) -> Result<Explanation, EngineError> {
     let [group] = &plan.groups[..] else {
-        return Err(EngineError::BadValue(
-            "an explanation takes one view".to_owned(),
-        ));
+        return Err(EngineError::BadValue("an explanation takes one view".to_owned()));
     };
     let [planned] = &group.selectors[..] else {
-        return Err(EngineError::BadValue(
-            "an explanation takes one selector".to_owned(),
-        ));
+        return Err(EngineError::BadValue("an explanation takes one selector".to_owned()));
     };
     let Some(view) = version.catalog.view(group.id) else {
         unreachable!("the plan was made from this version");
     };
     view.definition.entity_check(entity)?;
-    let request = Request {
-        version,
-        view,
-        plan: group,
-        known: plan.known,
-        now_ms,
-    };
+    let request = Request { version, view, plan: group, known: plan.known, now_ms };
     let time = at.map_or(ReadTime::Now, ReadTime::At);
     let mut columns = request.read(&time, &[entity]);
-    let Some(column) = columns.pop() else {
-        unreachable!("one selector answers one column")
-    };
+    let Some(column) = columns.pop() else { unreachable!("one selector answers one column") };
     let mut walk = request.known_walk();
     let coverage = match (&mut walk, at) {
         (Some(walk), Some(at)) => walk.at(at),
         _ => &view.coverage,
     };
-    let input = edge_input(
-        view,
-        group.edge,
-        FrameTime {
-            at,
-            now: now_ms,
-            coverage,
-        },
-    );
-    let window = resolve_window(
-        &input,
-        &planned.selector,
-        &view.features[planned.feature].incomplete,
-    );
-    let from = window
-        .bounds
-        .start
-        .or(coverage.oldest())
-        .unwrap_or(window.closed_end);
+    let input = edge_input(view, group.edge, FrameTime { at, now: now_ms, coverage });
+    let window =
+        resolve_window(&input, &planned.selector, &view.features[planned.feature].incomplete);
+    let from = window.bounds.start.or(coverage.oldest()).unwrap_or(window.closed_end);
     let holes = match view.definition.seal {
         SealMode::Required => coverage.gaps(from, window.closed_end),
         SealMode::Off => Vec::new(),
@@ -143,9 +116,7 @@ pub(crate) fn explain(
 }
 
 fn clipped(ranges: &[(i64, i64)], from: i64, to: i64) -> Vec<(i64, i64)> {
-    let parts = ranges
-        .iter()
-        .map(|&(start, end)| (start.max(from), end.min(to)));
+    let parts = ranges.iter().map(|&(start, end)| (start.max(from), end.min(to)));
     parts.filter(|(start, end)| start < end).collect()
 }
 
@@ -156,10 +127,7 @@ fn window_tiles(
     bounds: WindowBounds,
     horizon: Option<i64>,
 ) -> Vec<ExplainedTile> {
-    let from = bounds
-        .start
-        .unwrap_or(i64::MIN)
-        .max(horizon.unwrap_or(i64::MIN));
+    let from = bounds.start.unwrap_or(i64::MIN).max(horizon.unwrap_or(i64::MIN));
     let mut tiles = Vec::new();
     let mut hidden = Vec::new();
     let hash = version.hash(view.id, entity);
@@ -167,21 +135,12 @@ fn window_tiles(
         let mut push = |start: i64, base: bool, source: &'static str| {
             if from <= start && start < bounds.end {
                 let hidden = holds(&hidden, start);
-                tiles.push(ExplainedTile {
-                    start,
-                    span: view.span(),
-                    source,
-                    base,
-                    hidden,
-                });
+                tiles.push(ExplainedTile { start, span: view.span(), source, base, hidden });
             }
         };
         match source {
             Source::Entry(entry) => {
-                entry
-                    .tiles
-                    .iter()
-                    .for_each(|tile| push(tile.start, tile.base, "overlay"));
+                entry.tiles.iter().for_each(|tile| push(tile.start, tile.base, "overlay"));
             }
             Source::Chunks(..) => source.for_each_block(|block| {
                 (0..block.len())

@@ -72,19 +72,10 @@ impl Frame {
             };
             let start = window.bounds.start.unwrap_or(i64::MIN).max(horizon);
             windows.push((window.bounds.end, start.min(window.bounds.end)));
-            selectors.push(FramedSelector {
-                bounds: window.bounds,
-                interval: 0,
-                preset,
-            });
+            selectors.push(FramedSelector { bounds: window.bounds, interval: 0, preset });
         }
         let intervals = chain_intervals(&windows, &mut selectors);
-        Self {
-            selectors,
-            intervals,
-            floor,
-            horizon,
-        }
+        Self { selectors, intervals, floor, horizon }
     }
 }
 
@@ -116,11 +107,7 @@ fn chain_intervals(windows: &[(i64, i64)], selectors: &mut [FramedSelector]) -> 
                 _ => window.0,
             };
             let continues = previous.is_some_and(|(end, _)| end == window.0);
-            intervals.push(Interval {
-                from: window.1,
-                to,
-                continues,
-            });
+            intervals.push(Interval { from: window.1, to, continues });
             previous = Some(window);
         }
         selectors[index].interval = intervals.len() - 1;
@@ -134,36 +121,17 @@ mod tests {
 
     #[test]
     fn windows_of_one_right_edge_are_cut_into_disjoint_intervals() {
-        let bounds = WindowBounds {
-            start: None,
-            end: 0,
-        };
-        let framed = || FramedSelector {
-            bounds,
-            interval: 9,
-            preset: None,
-        };
+        let bounds = WindowBounds { start: None, end: 0 };
+        let framed = || FramedSelector { bounds, interval: 9, preset: None };
         let mut selectors: Vec<FramedSelector> = (0..4).map(|_| framed()).collect();
         let intervals =
             chain_intervals(&[(100, 40), (100, 90), (60, 10), (100, 40)], &mut selectors);
         assert_eq!(
             intervals,
             [
-                Interval {
-                    from: 10,
-                    to: 60,
-                    continues: false
-                },
-                Interval {
-                    from: 90,
-                    to: 100,
-                    continues: false
-                },
-                Interval {
-                    from: 40,
-                    to: 90,
-                    continues: true
-                },
+                Interval { from: 10, to: 60, continues: false },
+                Interval { from: 90, to: 100, continues: false },
+                Interval { from: 40, to: 90, continues: true },
             ]
         );
         let last: Vec<usize> = selectors.iter().map(|selector| selector.interval).collect();

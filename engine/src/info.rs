@@ -75,11 +75,7 @@ impl Version {
             overlay_tiles: self.overlays.iter().map(|overlay| overlay.tiles()).sum(),
             frozen_overlays: self.overlays.len() - 1,
             segments: self.segments.len(),
-            segment_bytes: self
-                .segments
-                .iter()
-                .map(|segment| segment.file_bytes())
-                .sum(),
+            segment_bytes: self.segments.iter().map(|segment| segment.file_bytes()).sum(),
             segment_tiles: self
                 .segments
                 .iter()
@@ -144,18 +140,11 @@ pub(crate) fn view_info(version: &Version, view: &View, now_ms: i64) -> ViewInfo
     let horizon = view.horizon(now_ms).unwrap_or(i64::MIN);
     let (mut entities, mut tiles) = (0, 0);
     let mut scan = version.scan();
-    while let Some(Scanned {
-        view: id, content, ..
-    }) = scan.next_entity()
-    {
+    while let Some(Scanned { view: id, content, .. }) = scan.next_entity() {
         if id != view.id {
             continue;
         }
-        let readable = content
-            .tiles
-            .iter()
-            .filter(|tile| horizon <= tile.start)
-            .count();
+        let readable = content.tiles.iter().filter(|tile| horizon <= tile.start).count();
         tiles += bytes_u64(readable);
         entities += u64::from(0 < readable);
     }
@@ -173,20 +162,13 @@ pub(crate) fn view_info(version: &Version, view: &View, now_ms: i64) -> ViewInfo
 }
 
 fn seal_lag(view: &View, now_ms: i64) -> Option<i64> {
-    view.coverage
-        .ranges()
-        .last()
-        .map(|(_, to)| now_ms.saturating_sub(*to))
+    view.coverage.ranges().last().map(|(_, to)| now_ms.saturating_sub(*to))
 }
 
 /// Each source's bytes, shared out by the view's share of its tiles.
 fn view_bytes(version: &Version, view: &View) -> u64 {
     let share = |bytes: u64, part: u64, whole: u64| {
-        if whole == 0 {
-            0
-        } else {
-            u128::from(bytes) * u128::from(part) / u128::from(whole)
-        }
+        if whole == 0 { 0 } else { u128::from(bytes) * u128::from(part) / u128::from(whole) }
     };
     let in_segments = version.segments.iter().map(|segment| {
         let whole = segment.views().map(|(_, view)| view.tiles).sum();

@@ -26,18 +26,13 @@ impl<'a> Source<'a> {
     pub(crate) fn hide(self, span: i64, hidden: &mut Vec<TimeRange>) {
         match self {
             Self::Entry(entry) => {
-                entry
-                    .clears
-                    .iter()
-                    .for_each(|&(from, to)| add_range(hidden, from, to));
+                entry.clears.iter().for_each(|&(from, to)| add_range(hidden, from, to));
                 for tile in entry.tiles.iter().filter(|tile| tile.base) {
                     add_range(hidden, tile.start, tile.start + span);
                 }
             }
             Self::Chunks(..) => self.for_each_block(|block| {
-                block
-                    .clears()
-                    .for_each(|(from, to)| add_range(hidden, from, to));
+                block.clears().for_each(|(from, to)| add_range(hidden, from, to));
                 if block.has_base() {
                     for tile in (0..block.len()).filter(|&tile| block.is_base(tile)) {
                         let start = block.start(tile);
@@ -151,9 +146,7 @@ fn content_between(source: Source<'_>, view: &View, from: i64, to: i64) -> Conte
     match source {
         Source::Entry(entry) => {
             content.clears.clone_from(&entry.clears);
-            content
-                .tiles
-                .extend(entry.tiles[entry.between(from, to)].iter().cloned());
+            content.tiles.extend(entry.tiles[entry.between(from, to)].iter().cloned());
             content.relaid(&entry.layout, view.layout())
         }
         Source::Chunks(_, segment_view, _) => {

@@ -82,9 +82,7 @@ impl Manifest {
         out.put_i64(self.now_ms);
         out.put_u64(self.next_segment.0);
         out.put_u32(count_u32(self.segments.len()));
-        self.segments
-            .iter()
-            .for_each(|segment| out.put_u64(segment.0));
+        self.segments.iter().for_each(|segment| out.put_u64(segment.0));
         out.put_long(&self.control);
         let crc = crc32fast::hash(&out);
         out.put_u32(crc);
@@ -125,14 +123,7 @@ impl Manifest {
             .collect::<Result<Vec<SegmentId>, FieldError>>()?;
         let control = Arc::new(fields.long()?.to_vec());
         fields.end()?;
-        Ok(Self {
-            hash_seed,
-            flushed,
-            now_ms,
-            next_segment,
-            segments,
-            control,
-        })
+        Ok(Self { hash_seed, flushed, now_ms, next_segment, segments, control })
     }
 }
 
@@ -161,9 +152,7 @@ fn encode_view(view: &View, out: &mut Vec<u8>) {
     out.put_u64(view.revision);
     encode_definition(&view.definition, out);
     out.put_u32(count_u32(view.layouts.len()));
-    view.layouts
-        .iter()
-        .for_each(|layout| out.put_u32(count_u32(layout.components().len())));
+    view.layouts.iter().for_each(|layout| out.put_u32(count_u32(layout.components().len())));
     for feature in &view.features {
         out.put_u32(count_u32(feature.incomplete.len()));
         for &(from, to) in &feature.incomplete {
@@ -194,10 +183,7 @@ fn decode_control(bytes: &[u8]) -> Result<Control, FieldError> {
         producers.record(view, id, fields.u64()?, fields.i64()?);
     }
     fields.end()?;
-    Ok(Control {
-        catalog: Catalog::from_parts(next_view_id, views),
-        producers,
-    })
+    Ok(Control { catalog: Catalog::from_parts(next_view_id, views), producers })
 }
 
 fn decode_view(fields: &mut Fields<'_>) -> Result<View, FieldError> {
@@ -216,16 +202,8 @@ fn decode_view(fields: &mut Fields<'_>) -> Result<View, FieldError> {
     }
     let seals = SealSet::decode(fields.long()?).map_err(|_| FieldError::Value("seals"))?;
     view.set_seals(seals);
-    let (newest, oldest) = (
-        fields.option("newest event")?,
-        fields.option("oldest tile")?,
-    );
-    view.counters = Arc::new(ViewCounters::new(
-        newest,
-        oldest,
-        fields.u64()?,
-        fields.u64()?,
-    ));
+    let (newest, oldest) = (fields.option("newest event")?, fields.option("oldest tile")?);
+    view.counters = Arc::new(ViewCounters::new(newest, oldest, fields.u64()?, fields.u64()?));
     Ok(view)
 }
 
@@ -236,13 +214,9 @@ fn decode_layouts(view: &mut View, fields: &mut Fields<'_>) -> Result<(), FieldE
     view.layouts.clear();
     for _ in 0..count {
         let len = crate::codec::small_index(fields.u32()?);
-        let prefix = newest
-            .components()
-            .get(..len)
-            .ok_or(FieldError::Value("layout length"))?
-            .to_vec();
-        view.layouts
-            .push(Arc::new(tilekv_tile::Layout::new(prefix)));
+        let prefix =
+            newest.components().get(..len).ok_or(FieldError::Value("layout length"))?.to_vec();
+        view.layouts.push(Arc::new(tilekv_tile::Layout::new(prefix)));
     }
     let is_whole = view.layouts.last().map(|last| last.components().len());
     if is_whole == Some(newest.components().len()) {

@@ -62,11 +62,7 @@ impl Engine {
         });
         let mut applied = Applied::new(catalog, overlay, manifest.hash_seed);
         let (log, report) = replay(&disk, &options, &manifest, &shared, &mut applied)?;
-        let newest = report
-            .now_ms
-            .unwrap_or(i64::MIN)
-            .max(manifest.now_ms)
-            .max(now_ms);
+        let newest = report.now_ms.unwrap_or(i64::MIN).max(manifest.now_ms).max(now_ms);
         applied.publish(&shared);
         let frozen = applied.take_frozen();
         let mut engine = Self {
@@ -91,12 +87,7 @@ impl Engine {
         engine.applied.take_changed();
         engine.adopt_frozen(frozen);
         engine.remove_unlisted()?;
-        let report = OpenReport {
-            is_new,
-            segments: segment_count,
-            segment_bytes,
-            log: report,
-        };
+        let report = OpenReport { is_new, segments: segment_count, segment_bytes, log: report };
         Ok((engine, report))
     }
 }
@@ -162,13 +153,7 @@ fn replay(
             failure = applied.apply(shared, lsn, now_ms, record).err();
         }
     };
-    let opened = Log::open(
-        Arc::clone(disk),
-        log_options,
-        flushed,
-        options.salt_seed,
-        &mut apply,
-    )?;
+    let opened = Log::open(Arc::clone(disk), log_options, flushed, options.salt_seed, &mut apply)?;
     match failure {
         Some(error) => Err(error),
         None => Ok(opened),

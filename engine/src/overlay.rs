@@ -46,11 +46,7 @@ impl Entry {
         let at = self.tiles.partition_point(|tile| tile.start < start);
         let is_new = self.tiles.get(at).is_none_or(|tile| tile.start != start);
         if is_new {
-            let tile = StoredTile {
-                start,
-                base: false,
-                accumulator: layout.empty(),
-            };
+            let tile = StoredTile { start, base: false, accumulator: layout.empty() };
             self.tiles.insert(at, tile);
         }
         (&mut self.tiles[at], is_new)
@@ -129,9 +125,7 @@ impl Overlay {
             return None;
         }
         let shard = self.shard(hash).read();
-        let entry = shard
-            .entries
-            .find(hash, |entry| is_entry(entry, view, entity))?;
+        let entry = shard.entries.find(hash, |entry| is_entry(entry, view, entity))?;
         Some(read(entry))
     }
 
@@ -158,11 +152,7 @@ impl Overlay {
             let before = tile.accumulator.heap_bytes();
             layout.add_row(&mut tile.accumulator, timestamp, cells);
             let after = tile.accumulator.heap_bytes();
-            if is_new {
-                Growth::tile(after)
-            } else {
-                Growth::change(before, after)
-            }
+            if is_new { Growth::tile(after) } else { Growth::change(before, after) }
         });
     }
 
@@ -187,11 +177,7 @@ impl Overlay {
                 layout.merge(&mut tile.accumulator, accumulator);
             }
             let after = tile.accumulator.heap_bytes();
-            if is_new {
-                Growth::tile(after)
-            } else {
-                Growth::change(before, after)
-            }
+            if is_new { Growth::tile(after) } else { Growth::change(before, after) }
         });
     }
 
@@ -218,11 +204,8 @@ impl Overlay {
         change: impl FnOnce(&mut Entry) -> Growth,
     ) {
         let mut shard = self.shard(hash).write();
-        let slot = shard.entries.entry(
-            hash,
-            |entry| is_entry(entry, view.id, entity),
-            |entry| entry.hash,
-        );
+        let slot =
+            shard.entries.entry(hash, |entry| is_entry(entry, view.id, entity), |entry| entry.hash);
         let (growth, is_new) = match slot {
             hashbrown::hash_table::Entry::Occupied(mut slot) => (change(slot.get_mut()), false),
             hashbrown::hash_table::Entry::Vacant(slot) => {
@@ -240,8 +223,7 @@ impl Overlay {
         drop(shard);
         self.account(growth);
         if is_new {
-            self.bytes
-                .fetch_add(size_of::<Entry>() + entity.len(), Ordering::Relaxed);
+            self.bytes.fetch_add(size_of::<Entry>() + entity.len(), Ordering::Relaxed);
             self.entries.fetch_add(1, Ordering::Relaxed);
             self.note_view(view);
         }
@@ -288,19 +270,11 @@ struct Growth {
 
 impl Growth {
     fn tile(heap_bytes: usize) -> Self {
-        Self {
-            more_bytes: tile_bytes(heap_bytes),
-            more_tiles: 1,
-            ..Self::default()
-        }
+        Self { more_bytes: tile_bytes(heap_bytes), more_tiles: 1, ..Self::default() }
     }
 
     fn change(before: usize, after: usize) -> Self {
-        Self {
-            more_bytes: after,
-            less_bytes: before,
-            ..Self::default()
-        }
+        Self { more_bytes: after, less_bytes: before, ..Self::default() }
     }
 }
 

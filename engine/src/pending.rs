@@ -60,10 +60,7 @@ impl Pending {
 
     /// The end of what is staged now.
     pub(crate) fn mark(&self) -> Mark {
-        Mark {
-            bytes: self.bytes.len(),
-            records: self.ends.len(),
-        }
+        Mark { bytes: self.bytes.len(), records: self.ends.len() }
     }
 
     /// Drops what was staged since `mark`.
@@ -104,10 +101,7 @@ mod tests {
         pending.open().extend_from_slice(b"half of two");
         pending.rewind(mark);
         pending.push(|out| out.extend_from_slice(b"three"));
-        assert_eq!(
-            pending.records().collect::<Vec<_>>(),
-            [&b"one"[..], b"three"]
-        );
+        assert_eq!(pending.records().collect::<Vec<_>>(), [&b"one"[..], b"three"]);
     }
 
     #[test]

@@ -51,11 +51,7 @@ pub struct Plan {
 impl Plan {
     /// Resolves `request`.
     pub(crate) fn new(catalog: &Catalog, request: &ReadRequest) -> Result<Self, EngineError> {
-        let columns = request
-            .groups
-            .iter()
-            .map(|(_, selectors)| selectors.len())
-            .sum();
+        let columns = request.groups.iter().map(|(_, selectors)| selectors.len()).sum();
         if GROUP_COUNT_MAX < request.groups.len() || SELECTOR_COUNT_MAX < columns {
             return Err(EngineError::Limit(format!(
                 "a read takes at most {GROUP_COUNT_MAX} groups and {SELECTOR_COUNT_MAX} selectors"
@@ -66,11 +62,7 @@ impl Plan {
             .iter()
             .map(|(name, selectors)| plan_view(catalog.named(name)?, selectors, request.edge))
             .collect::<Result<Vec<ViewPlan>, EngineError>>()?;
-        Ok(Self {
-            groups,
-            known: request.known,
-            columns,
-        })
+        Ok(Self { groups, known: request.known, columns })
     }
 
     /// How many columns an answer has: one per selector.
@@ -80,11 +72,9 @@ impl Plan {
     }
 
     pub(crate) fn is_current(&self, catalog: &Catalog) -> bool {
-        self.groups.iter().all(|group| {
-            catalog
-                .view(group.id)
-                .is_some_and(|view| view.revision == group.revision)
-        })
+        self.groups
+            .iter()
+            .all(|group| catalog.view(group.id).is_some_and(|view| view.revision == group.revision))
     }
 }
 
@@ -129,21 +119,13 @@ fn plan_selector(
     let Some(finisher) = Finisher::new(projection, binding.function, column) else {
         unreachable!("the projection holds what the selected features need");
     };
-    PlannedSelector {
-        selector: selector.clone(),
-        feature,
-        finisher,
-    }
+    PlannedSelector { selector: selector.clone(), feature, finisher }
 }
 
 fn needed_components(view: &View, feature: &Feature) -> Result<Vec<ComponentId>, EngineError> {
     let components = components_of(feature.binding.function, feature.binding.column)?;
     let ids = components.iter().filter_map(|needed| {
-        let known = view
-            .layout()
-            .components()
-            .iter()
-            .find(|(_, known)| known == needed);
+        let known = view.layout().components().iter().find(|(_, known)| known == needed);
         known.map(|(id, _)| *id)
     });
     Ok(ids.collect())

@@ -41,9 +41,7 @@ fn alter_gaps(now_ms: i64, view: &View, definition: &ViewDefinition) -> AlterGap
         (Some(_), None) => true,
         (Some(old), Some(new)) => old < new,
     };
-    let horizon = view
-        .horizon(now_ms)
-        .filter(|&horizon| is_longer && oldest < horizon);
+    let horizon = view.horizon(now_ms).filter(|&horizon| is_longer && oldest < horizon);
     AlterGaps {
         new_features: Some((oldest, next_start)).filter(|(from, to)| from < to),
         all_features: horizon.map(|horizon| (oldest, horizon)),
@@ -84,20 +82,14 @@ impl Engine {
             Write::CreateView(definition) => self.stage_create(definition),
             Write::AlterView { view, change } => self.stage_alter(now_ms, &view, &change),
             Write::DropView(view) => self.stage_drop(&view),
-            Write::Events {
-                view,
-                stamp,
-                rows,
-                lateness,
-            } => self.stage_events(now_ms, &view, stamp.as_ref(), &rows, lateness),
+            Write::Events { view, stamp, rows, lateness } => {
+                self.stage_events(now_ms, &view, stamp.as_ref(), &rows, lateness)
+            }
             Write::SetTile(tile) => self.stage_tile(now_ms, &tile, true),
             Write::MergeTile(tile) => self.stage_tile(now_ms, &tile, false),
-            Write::DeleteTiles {
-                view,
-                entity,
-                from,
-                to,
-            } => self.stage_clear(now_ms, &view, &entity, from, to),
+            Write::DeleteTiles { view, entity, from, to } => {
+                self.stage_clear(now_ms, &view, &entity, from, to)
+            }
             Write::DeleteEntity { entity, views } => {
                 self.stage_delete_entity(now_ms, &entity, views)
             }
@@ -118,8 +110,7 @@ impl Engine {
         }
         let id = self.staged.catalog.next_view_id();
         let view = View::create(id, definition)?;
-        self.pending
-            .push(|out| put_create_view(out, id, &view.definition));
+        self.pending.push(|out| put_create_view(out, id, &view.definition));
         self.staged.catalog.insert(view);
         Ok(Outcome::Ok)
     }
@@ -141,8 +132,7 @@ impl Engine {
         let id = view.id;
         let mut altered = View::clone(&view);
         altered.alter(definition, gaps)?;
-        self.pending
-            .push(|out| put_alter_view(out, id, gaps, &altered.definition));
+        self.pending.push(|out| put_alter_view(out, id, gaps, &altered.definition));
         self.staged.catalog.insert(altered);
         Ok(Outcome::Ok)
     }
@@ -189,16 +179,10 @@ impl Engine {
             let start = floor_to(rows.timestamps[row], view.span());
             let is_too_old = start < horizon;
             if is_too_old && lateness == Lateness::Refuse {
-                return Err(EngineError::TooOld {
-                    view: name.clone(),
-                    start,
-                    horizon,
-                });
+                return Err(EngineError::TooOld { view: name.clone(), start, horizon });
             }
-            let is_late = drops_late
-                && view
-                    .coverage
-                    .covers(start, start.saturating_add(view.span()));
+            let is_late =
+                drops_late && view.coverage.covers(start, start.saturating_add(view.span()));
             let is_applied = !is_too_old && !is_late;
             if is_applied {
                 writer.begin_row(rows.timestamps[row], &rows.entities[row]);
@@ -240,11 +224,8 @@ impl Engine {
             .iter()
             .map(|(feature, partial)| Ok((view.feature_index(feature)?, &partial[..])))
             .collect::<Result<Vec<(usize, &[u8])>, EngineError>>()?;
-        let bindings: Vec<_> = view
-            .features
-            .iter()
-            .map(|feature| feature.binding.clone())
-            .collect();
+        let bindings: Vec<_> =
+            view.features.iter().map(|feature| feature.binding.clone()).collect();
         let accumulator =
             accumulator_from_partials(view.layout(), &bindings, &given, (tile.start, end))?;
         let mut state = Vec::new();
@@ -276,8 +257,7 @@ impl Engine {
         view.definition.entity_check(entity)?;
         let removed = self.count_tiles(now_ms, &view, entity, from, to);
         if removed.is_any_stored {
-            self.pending
-                .push(|out| put_clear(out, view.id, from, to, entity));
+            self.pending.push(|out| put_clear(out, view.id, from, to, entity));
         }
         Ok(Outcome::Count(removed.readable))
     }
@@ -303,8 +283,7 @@ impl Engine {
             if count.is_any_stored && !cleared.contains(&view.id) {
                 cleared.push(view.id);
                 removed += count.readable;
-                self.pending
-                    .push(|out| put_clear(out, view.id, i64::MIN, i64::MAX, entity));
+                self.pending.push(|out| put_clear(out, view.id, i64::MIN, i64::MAX, entity));
             }
         }
         Ok(Outcome::Count(removed))
@@ -320,11 +299,8 @@ impl Engine {
         let view = self.staged_view(name)?;
         check_tile_range(from, to, view.definition.tile)?;
         view.seals.check_room()?;
-        self.pending
-            .push(|out| put_add_seal(out, view.id, from, to, now_ms));
-        self.staged
-            .catalog
-            .update(view.id, |view| view.add_seal(from, to, now_ms));
+        self.pending.push(|out| put_add_seal(out, view.id, from, to, now_ms));
+        self.staged.catalog.update(view.id, |view| view.add_seal(from, to, now_ms));
         Ok(Outcome::Ok)
     }
 
@@ -338,11 +314,8 @@ impl Engine {
         let view = self.staged_view(name)?;
         check_tile_range(from, to, view.definition.tile)?;
         view.seals.check_room()?;
-        self.pending
-            .push(|out| put_remove_seal(out, view.id, from, to, now_ms));
-        self.staged
-            .catalog
-            .update(view.id, |view| view.remove_seal(from, to, now_ms));
+        self.pending.push(|out| put_remove_seal(out, view.id, from, to, now_ms));
+        self.staged.catalog.update(view.id, |view| view.remove_seal(from, to, now_ms));
         Ok(Outcome::Ok)
     }
 
@@ -352,11 +325,9 @@ impl Engine {
 
     fn check_not_expired(&self, now_ms: i64, view: &View, start: i64) -> Result<(), EngineError> {
         match view.horizon(now_ms) {
-            Some(horizon) if start < horizon => Err(EngineError::TooOld {
-                view: view.definition.name.clone(),
-                start,
-                horizon,
-            }),
+            Some(horizon) if start < horizon => {
+                Err(EngineError::TooOld { view: view.definition.name.clone(), start, horizon })
+            }
             _ => Ok(()),
         }
     }
@@ -412,9 +383,7 @@ impl Engine {
 
     fn note_stamp(&mut self, now_ms: i64, view: ViewId, stamp: Option<&ProducerStamp>) {
         if let Some(stamp) = stamp {
-            self.staged
-                .producers
-                .record(view, stamp.id.clone(), stamp.sequence, now_ms);
+            self.staged.producers.record(view, stamp.id.clone(), stamp.sequence, now_ms);
         }
     }
 }

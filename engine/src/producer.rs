@@ -53,22 +53,12 @@ impl ProducerTable {
             After::First => last.is_none(),
             After::Sequence(previous) => last == Some(previous),
         };
-        if follows {
-            Ok(Admission::Apply)
-        } else {
-            Err(EngineError::OutOfOrder { last })
-        }
+        if follows { Ok(Admission::Apply) } else { Err(EngineError::OutOfOrder { last }) }
     }
 
     /// Notes that `sequence` of `id` was applied to `view` at `now`.
     pub(crate) fn record(&mut self, view: ViewId, id: Bytes, sequence: u64, now: i64) {
-        self.entries.insert(
-            (view, id),
-            Progress {
-                sequence,
-                seen_at: now,
-            },
-        );
+        self.entries.insert((view, id), Progress { sequence, seen_at: now });
     }
 
     /// Forgets producers that have been silent for longer than the expiry.
@@ -89,9 +79,7 @@ impl ProducerTable {
 
     /// Every producer, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ViewId, &Bytes, Progress)> {
-        self.entries
-            .iter()
-            .map(|((view, id), progress)| (*view, id, *progress))
+        self.entries.iter().map(|((view, id), progress)| (*view, id, *progress))
     }
 }
 
@@ -100,11 +88,7 @@ mod tests {
     use super::*;
 
     fn stamp(sequence: u64, after: After) -> ProducerStamp {
-        ProducerStamp {
-            id: Bytes::from_static(b"p"),
-            sequence,
-            after,
-        }
+        ProducerStamp { id: Bytes::from_static(b"p"), sequence, after }
     }
 
     #[test]
@@ -126,10 +110,7 @@ mod tests {
         };
         assert_eq!(last, Some(5));
         let refused = ProducerTable::admit(Some(5), &stamp(9, After::First));
-        assert!(matches!(
-            refused,
-            Err(EngineError::OutOfOrder { last: Some(5) })
-        ));
+        assert!(matches!(refused, Err(EngineError::OutOfOrder { last: Some(5) })));
         assert!(matches!(
             ProducerTable::admit(None, &stamp(0, After::First)),
             Ok(Admission::Apply)
@@ -141,10 +122,7 @@ mod tests {
         let mut table = ProducerTable::default();
         let (view, id) = (ViewId(1), Bytes::from_static(b"p"));
         table.record(view, id.clone(), 7, 1_000);
-        assert_eq!(
-            table.last(view, &id, 1_000 + PRODUCER_EXPIRY_MS - 1),
-            Some(7)
-        );
+        assert_eq!(table.last(view, &id, 1_000 + PRODUCER_EXPIRY_MS - 1), Some(7));
         assert_eq!(table.last(view, &id, 1_000 + PRODUCER_EXPIRY_MS), None);
         table.expire(1_000 + PRODUCER_EXPIRY_MS);
         assert_eq!(table.len(), 0);

@@ -94,19 +94,10 @@ impl Reader {
             for entity in entities {
                 view.definition.entity_check(entity)?;
             }
-            let request = Request {
-                version,
-                view,
-                plan: group,
-                known: plan.known,
-                now_ms,
-            };
+            let request = Request { version, view, plan: group, known: plan.known, now_ms };
             columns.extend(request.read(time, entities));
         }
-        Ok(Answers {
-            rows: entities.len(),
-            columns,
-        })
+        Ok(Answers { rows: entities.len(), columns })
     }
 
     /// The entity's tiles with `from <= start < to`, ascending, printed per feature as JSON.
@@ -137,21 +128,13 @@ impl Reader {
                 |&index: &usize| layout.print_partial(&view.features[index].binding, accumulator);
             features.iter().map(partial).collect()
         };
-        Ok(content
-            .tiles
-            .iter()
-            .map(|tile| (tile.start, print(&tile.accumulator)))
-            .collect())
+        Ok(content.tiles.iter().map(|tile| (tile.start, print(&tile.accumulator))).collect())
     }
 
     /// The names of all views, ascending.
     #[must_use]
     pub fn view_names(&self, version: &Version) -> Vec<Name> {
-        version
-            .catalog
-            .views()
-            .map(|view| view.definition.name.clone())
-            .collect()
+        version.catalog.views().map(|view| view.definition.name.clone()).collect()
     }
 
     /// The view with this name.
@@ -249,11 +232,7 @@ impl Request<'_> {
 
     /// The frame of a read at the clock's time.
     pub(crate) fn frame_now(&self) -> Frame {
-        let time = FrameTime {
-            at: None,
-            now: self.now_ms,
-            coverage: &self.view.coverage,
-        };
+        let time = FrameTime { at: None, now: self.now_ms, coverage: &self.view.coverage };
         Frame::new(self.view, self.plan, time)
     }
 
@@ -263,15 +242,7 @@ impl Request<'_> {
             Some(walk) => walk.at(at),
             None => &self.view.coverage,
         };
-        Frame::new(
-            self.view,
-            self.plan,
-            FrameTime {
-                at: Some(at),
-                now: self.now_ms,
-                coverage,
-            },
-        )
+        Frame::new(self.view, self.plan, FrameTime { at: Some(at), now: self.now_ms, coverage })
     }
 
     /// What answers which seals were known, where that is asked for and matters.

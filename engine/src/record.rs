@@ -42,16 +42,9 @@ pub(crate) struct TileRecord<'a> {
 #[derive(Debug)]
 pub(crate) enum Effect<'a> {
     /// A view comes to be.
-    CreateView {
-        id: ViewId,
-        definition: ViewDefinition,
-    },
+    CreateView { id: ViewId, definition: ViewDefinition },
     /// A view changes.
-    AlterView {
-        id: ViewId,
-        gaps: AlterGaps,
-        definition: ViewDefinition,
-    },
+    AlterView { id: ViewId, gaps: AlterGaps, definition: ViewDefinition },
     /// A view and all its tiles go.
     DropView { id: ViewId },
     /// Rows are added to the tiles that hold their timestamps.
@@ -59,26 +52,11 @@ pub(crate) enum Effect<'a> {
     /// A tile is set or merged.
     Tile(TileRecord<'a>),
     /// Tiles of an entity with `from <= start < to` go.
-    Clear {
-        view: ViewId,
-        from: i64,
-        to: i64,
-        entity: &'a [u8],
-    },
+    Clear { view: ViewId, from: i64, to: i64, entity: &'a [u8] },
     /// A range is sealed.
-    AddSeal {
-        view: ViewId,
-        from: i64,
-        to: i64,
-        at: i64,
-    },
+    AddSeal { view: ViewId, from: i64, to: i64, at: i64 },
     /// A range's seals are withdrawn.
-    RemoveSeal {
-        view: ViewId,
-        from: i64,
-        to: i64,
-        at: i64,
-    },
+    RemoveSeal { view: ViewId, from: i64, to: i64, at: i64 },
 }
 
 impl<'a> Effect<'a> {
@@ -88,10 +66,9 @@ impl<'a> Effect<'a> {
         let kind = fields.u8()?;
         let view = ViewId(fields.u32()?);
         let effect = match kind {
-            CREATE_VIEW => Self::CreateView {
-                id: view,
-                definition: decode_definition(&mut fields)?,
-            },
+            CREATE_VIEW => {
+                Self::CreateView { id: view, definition: decode_definition(&mut fields)? }
+            }
             ALTER_VIEW => Self::AlterView {
                 id: view,
                 gaps: AlterGaps {
@@ -109,18 +86,12 @@ impl<'a> Effect<'a> {
                 to: fields.i64()?,
                 entity: fields.short()?,
             },
-            ADD_SEAL => Self::AddSeal {
-                view,
-                from: fields.i64()?,
-                to: fields.i64()?,
-                at: fields.i64()?,
-            },
-            REMOVE_SEAL => Self::RemoveSeal {
-                view,
-                from: fields.i64()?,
-                to: fields.i64()?,
-                at: fields.i64()?,
-            },
+            ADD_SEAL => {
+                Self::AddSeal { view, from: fields.i64()?, to: fields.i64()?, at: fields.i64()? }
+            }
+            REMOVE_SEAL => {
+                Self::RemoveSeal { view, from: fields.i64()?, to: fields.i64()?, at: fields.i64()? }
+            }
             _ => return Err(FieldError::Value("record kind")),
         };
         fields.end()?;
@@ -210,10 +181,7 @@ fn decode_stamp<'a>(fields: &mut Fields<'a>) -> Result<Option<StampRecord<'a>>, 
     if !fields.flag("stamp")? {
         return Ok(None);
     }
-    Ok(Some(StampRecord {
-        id: fields.short()?,
-        sequence: fields.u64()?,
-    }))
+    Ok(Some(StampRecord { id: fields.short()?, sequence: fields.u64()? }))
 }
 
 fn decode_tile<'a>(view: ViewId, fields: &mut Fields<'a>) -> Result<TileRecord<'a>, FieldError> {
@@ -230,10 +198,7 @@ fn decode_tile<'a>(view: ViewId, fields: &mut Fields<'a>) -> Result<TileRecord<'
 
 impl<'a> From<&'a ProducerStamp> for StampRecord<'a> {
     fn from(stamp: &'a ProducerStamp) -> Self {
-        Self {
-            id: &stamp.id,
-            sequence: stamp.sequence,
-        }
+        Self { id: &stamp.id, sequence: stamp.sequence }
     }
 }
 
@@ -338,22 +303,11 @@ impl<'a> EventsRecord<'a> {
     fn decode(view: ViewId, mut fields: Fields<'a>) -> Result<Self, FieldError> {
         let stamp = decode_stamp(&mut fields)?;
         let column_count = small_index(fields.u32()?);
-        let columns = fields.take(
-            column_count
-                .checked_mul(2)
-                .ok_or(FieldError::Value("column count"))?,
-        )?;
+        let columns =
+            fields.take(column_count.checked_mul(2).ok_or(FieldError::Value("column count"))?)?;
         let (row_count, too_old, late_dropped) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let rows = fields.rest();
-        Ok(Self {
-            view,
-            stamp,
-            too_old,
-            late_dropped,
-            columns,
-            row_count,
-            rows,
-        })
+        Ok(Self { view, stamp, too_old, late_dropped, columns, row_count, rows })
     }
 
     /// Calls `row` with the timestamp, entity and cells of every row. Cells are indexed by the
@@ -385,11 +339,7 @@ impl<'a> EventsRecord<'a> {
             let column = usize::from(u16::from_le_bytes([column[0], column[1]]));
             let kind = *kinds.get(column).ok_or(FieldError::Value("column"))?;
             let is_null = nulls[index / 8] >> (index % 8) & 1 == 1;
-            cells[column] = if is_null {
-                None
-            } else {
-                Some(read_cell(fields, kind)?)
-            };
+            cells[column] = if is_null { None } else { Some(read_cell(fields, kind)?) };
         }
         Ok(())
     }
@@ -410,10 +360,7 @@ mod tests {
     #[test]
     fn rows_read_back_with_their_nulls_and_counts() {
         let mut out = Vec::new();
-        let stamp = StampRecord {
-            id: b"p",
-            sequence: 3,
-        };
+        let stamp = StampRecord { id: b"p", sequence: 3 };
         let mut writer = EventsWriter::begin(&mut out, ViewId(9), Some(stamp), &[2, 0]);
         writer.begin_row(-5, b"u:1");
         writer.cell(Some(Scalar::Str(b"x")));
@@ -436,15 +383,9 @@ mod tests {
         });
         assert_eq!(read, Ok(()));
         assert_eq!(rows[0].0, -5);
-        assert_eq!(
-            rows[0].2,
-            format!("{:?}", [None, None, Some(Scalar::Str(b"x"))])
-        );
+        assert_eq!(rows[0].2, format!("{:?}", [None, None, Some(Scalar::Str(b"x"))]));
         assert_eq!(rows[1].1, b"u:2");
-        assert_eq!(
-            rows[1].2,
-            format!("{:?}", [Some(Scalar::I64(-1)), None, None])
-        );
+        assert_eq!(rows[1].2, format!("{:?}", [Some(Scalar::I64(-1)), None, None]));
     }
 
     #[test]
@@ -452,19 +393,9 @@ mod tests {
         let mut out = Vec::new();
         put_clear(&mut out, ViewId(1), 0, 10, b"entity");
         for len in 0..out.len() {
-            assert!(
-                Effect::decode(&out[..len]).is_err(),
-                "{len} bytes must not decode"
-            );
+            assert!(Effect::decode(&out[..len]).is_err(), "{len} bytes must not decode");
         }
-        assert!(matches!(
-            Effect::decode(&out),
-            Ok(Effect::Clear {
-                from: 0,
-                to: 10,
-                ..
-            })
-        ));
+        assert!(matches!(Effect::decode(&out), Ok(Effect::Clear { from: 0, to: 10, .. })));
     }
 
     #[test]
@@ -480,20 +411,13 @@ mod tests {
         };
         let mut out = Vec::new();
         put_tile(&mut out, &tile);
-        let Ok(Effect::Tile(read)) = Effect::decode(&out) else {
-            panic!("a tile record")
-        };
+        let Ok(Effect::Tile(read)) = Effect::decode(&out) else { panic!("a tile record") };
         assert_eq!(read, tile);
         out.clear();
         put_remove_seal(&mut out, ViewId(4), 1, 2, 3);
         assert!(matches!(
             Effect::decode(&out),
-            Ok(Effect::RemoveSeal {
-                view: ViewId(4),
-                from: 1,
-                to: 2,
-                at: 3
-            })
+            Ok(Effect::RemoveSeal { view: ViewId(4), from: 1, to: 2, at: 3 })
         ));
     }
 }

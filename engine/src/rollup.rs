@@ -70,18 +70,13 @@ impl<'a> Rollup<'a> {
     }
 
     fn value(&self, selector: usize, interval: usize) -> Value {
-        self.plan.selectors[selector]
-            .finisher
-            .finish(&self.accumulators[interval])
+        self.plan.selectors[selector].finisher.finish(&self.accumulators[interval])
     }
 
     fn reset(&mut self, intervals: usize) {
         let projection = &self.plan.projection;
-        self.accumulators
-            .iter_mut()
-            .for_each(|accumulator| projection.reset(accumulator));
-        self.accumulators
-            .resize_with(intervals, || projection.empty());
+        self.accumulators.iter_mut().for_each(|accumulator| projection.reset(accumulator));
+        self.accumulators.resize_with(intervals, || projection.empty());
         self.tiles.clear();
         self.tiles.resize(intervals, 0);
         self.hidden.clear();
@@ -130,9 +125,7 @@ impl<'a> Rollup<'a> {
         for index in 1..frame.intervals.len() {
             if frame.intervals[index].continues {
                 let (shorter, longer) = self.accumulators.split_at_mut(index);
-                self.plan
-                    .projection
-                    .merge(&mut longer[0], &shorter[index - 1]);
+                self.plan.projection.merge(&mut longer[0], &shorter[index - 1]);
                 self.tiles[index] += self.tiles[index - 1];
             }
         }

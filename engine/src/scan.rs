@@ -33,15 +33,8 @@ pub(crate) struct Scan<'a> {
 
 #[derive(Debug)]
 enum Cursor<'a> {
-    Overlay {
-        overlay: &'a Overlay,
-        keys: Vec<OverlayKey>,
-        next: usize,
-    },
-    Segment {
-        segment: &'a Segment,
-        next: Option<Chunk<'a>>,
-    },
+    Overlay { overlay: &'a Overlay, keys: Vec<OverlayKey>, next: usize },
+    Segment { segment: &'a Segment, next: Option<Chunk<'a>> },
 }
 
 #[derive(Debug)]
@@ -59,9 +52,7 @@ impl<'a> Scan<'a> {
     ) -> Self {
         let overlays = overlays.into_iter().map(Cursor::overlay);
         let segments = segments.into_iter().map(Cursor::segment);
-        Self {
-            cursors: overlays.chain(segments).collect(),
-        }
+        Self { cursors: overlays.chain(segments).collect() }
     }
 
     /// The next entity, merged over all sources.
@@ -97,12 +88,7 @@ impl Scanned {
         };
         let mut content = self.content.relaid(&self.layout, &layout);
         content.merge_older(older.content.relaid(&older.layout, &layout), &layout);
-        Self {
-            layout_id,
-            layout,
-            content,
-            ..self
-        }
+        Self { layout_id, layout, content, ..self }
     }
 }
 
@@ -119,18 +105,11 @@ impl<'a> Cursor<'a> {
         keys.sort_unstable_by(|left, right| {
             (left.view, &left.entity).cmp(&(right.view, &right.entity))
         });
-        Self::Overlay {
-            overlay,
-            keys,
-            next: 0,
-        }
+        Self::Overlay { overlay, keys, next: 0 }
     }
 
     fn segment(segment: &'a Segment) -> Self {
-        let mut cursor = Self::Segment {
-            segment,
-            next: segment.first_entry(),
-        };
+        let mut cursor = Self::Segment { segment, next: segment.first_entry() };
         cursor.skip_dropped();
         cursor
     }
@@ -147,11 +126,7 @@ impl<'a> Cursor<'a> {
     /// Takes the entity that `peek` showed.
     fn take(&mut self, entity: &[u8]) -> Option<Scanned> {
         match self {
-            Self::Overlay {
-                overlay,
-                keys,
-                next,
-            } => {
+            Self::Overlay { overlay, keys, next } => {
                 let key = keys.get(*next)?;
                 *next += 1;
                 let view = overlay.view(key.view)?;

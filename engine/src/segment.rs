@@ -25,9 +25,7 @@ impl SegmentId {
 
     /// The id in a file name, if it is a segment's.
     pub(crate) fn from_file_name(name: &str) -> Option<Self> {
-        u64::from_str_radix(name.strip_prefix("segment-")?, 16)
-            .ok()
-            .map(Self)
+        u64::from_str_radix(name.strip_prefix("segment-")?, 16).ok().map(Self)
     }
 }
 
@@ -123,11 +121,7 @@ impl Segment {
                     return Some(chunk);
                 }
             }
-            at = if at + 1 == self.slots.len() {
-                0
-            } else {
-                at + 1
-            };
+            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
         }
     }
 
@@ -157,13 +151,11 @@ impl Segment {
         loop {
             let block = self.block(&chunk, view);
             content.clears.extend(block.clears());
-            content
-                .tiles
-                .extend((0..block.len()).map(|tile| StoredTile {
-                    start: block.start(tile),
-                    base: block.is_base(tile),
-                    accumulator: block.accumulator(tile),
-                }));
+            content.tiles.extend((0..block.len()).map(|tile| StoredTile {
+                start: block.start(tile),
+                base: block.is_base(tile),
+                accumulator: block.accumulator(tile),
+            }));
             match self.next_chunk(&chunk) {
                 Some(next) => chunk = next,
                 None => return (content, chunk),
@@ -246,18 +238,8 @@ fn parse_chunk(data: &[u8], offset: usize) -> Option<Chunk<'_>> {
     let entity = fields.take(key_len).ok()?;
     let block = fields.take(block_len).ok()?;
     let end = offset + ENTRY_HEAD_BYTES + key_len + block_len;
-    let gap = if flags & FLAG_PAGE_END == 0 {
-        0
-    } else {
-        PAGE_HEAD_BYTES
-    };
-    Some(Chunk {
-        view,
-        entity,
-        block,
-        continues: flags & FLAG_CONTINUES != 0,
-        next: end + gap,
-    })
+    let gap = if flags & FLAG_PAGE_END == 0 { 0 } else { PAGE_HEAD_BYTES };
+    Some(Chunk { view, entity, block, continues: flags & FLAG_CONTINUES != 0, next: end + gap })
 }
 
 struct Loader<'a> {
@@ -292,10 +274,7 @@ impl Loader<'_> {
     }
 
     fn check_header(&self) -> Result<(), EngineError> {
-        let head = self
-            .image
-            .get(..HEADER_BYTES)
-            .ok_or_else(|| self.corrupt(0, "no header"))?;
+        let head = self.image.get(..HEADER_BYTES).ok_or_else(|| self.corrupt(0, "no header"))?;
         self.check_crc(head, 0, "header")?;
         let mut fields = Fields::new(head);
         let (magic, version) = (fields.take(8), fields.u32());
@@ -317,28 +296,17 @@ impl Loader<'_> {
     }
 
     fn footer(&self) -> Result<Footer, EngineError> {
-        let at = self
-            .image
-            .len()
-            .checked_sub(FOOTER_BYTES)
-            .filter(|&at| HEADER_BYTES <= at);
+        let at = self.image.len().checked_sub(FOOTER_BYTES).filter(|&at| HEADER_BYTES <= at);
         let at = at.ok_or_else(|| self.corrupt(self.image.len(), "no footer"))?;
         let bytes = &self.image[at..];
         self.check_crc(bytes, at, "footer")?;
         let mut fields = Fields::new(bytes);
-        let mut read = || {
-            fields
-                .u64()
-                .map(index)
-                .map_err(|error| self.corrupt(at, error))
-        };
+        let mut read = || fields.u64().map(index).map_err(|error| self.corrupt(at, error));
         let (index_offset, slot_count) = (read()?, read()?);
         let (table_offset, table_len) = (read()?, read()?);
         let _entities = read()?;
         let lsn = Lsn::new(bytes_u64(read()?))..Lsn::new(bytes_u64(read()?));
-        let table_fits = table_offset
-            .checked_add(table_len)
-            .is_some_and(|end| end + 4 == at);
+        let table_fits = table_offset.checked_add(table_len).is_some_and(|end| end + 4 == at);
         let index_fits = slot_count
             .checked_mul(8)
             .and_then(|bytes| bytes.checked_add(index_offset))
@@ -346,13 +314,7 @@ impl Loader<'_> {
         if !table_fits || !index_fits || index_offset < HEADER_BYTES {
             return Err(self.corrupt(at, "the footer's offsets do not fit the file"));
         }
-        Ok(Footer {
-            index_offset,
-            slot_count,
-            table_offset,
-            table_len,
-            lsn,
-        })
+        Ok(Footer { index_offset, slot_count, table_offset, table_len, lsn })
     }
 
     fn slots(&self, footer: &Footer) -> Result<Box<[u64]>, EngineError> {
@@ -395,15 +357,7 @@ impl Loader<'_> {
             let layout = view.layouts.get(usize::from(layout_id.0));
             let layout = layout.ok_or_else(|| self.corrupt(at, "an unknown layout"))?;
             let (layout, span) = (Arc::clone(layout), view.span());
-            views.insert(
-                id,
-                SegmentView {
-                    layout_id,
-                    layout,
-                    span,
-                    tiles,
-                },
-            );
+            views.insert(id, SegmentView { layout_id, layout, span, tiles });
         }
         Ok(views)
     }
@@ -447,11 +401,7 @@ impl Loader<'_> {
             at = chunk.next;
         }
         let is_last_of_page = at == data.len() + PAGE_HEAD_BYTES;
-        if is_last_of_page {
-            Ok(())
-        } else {
-            Err(self.corrupt(at, "a page without its end"))
-        }
+        if is_last_of_page { Ok(()) } else { Err(self.corrupt(at, "a page without its end")) }
     }
 
     fn check_crc(&self, bytes: &[u8], at: usize, what: &str) -> Result<(), EngineError> {

@@ -59,11 +59,7 @@ impl SegmentWriter {
         image.put_u64(id.0);
         image.put_u32(0);
         put_crc(&mut image, 0);
-        assert_eq!(
-            image.len(),
-            HEADER_BYTES,
-            "the header has its documented length"
-        );
+        assert_eq!(image.len(), HEADER_BYTES, "the header has its documented length");
         let page_at = image.len();
         image.extend_from_slice(&[0; PAGE_HEAD_BYTES]);
         Self {
@@ -129,13 +125,7 @@ impl SegmentWriter {
         let table_len = self.image.len() - table_offset;
         put_crc(&mut self.image, table_offset);
         let footer_at = self.image.len();
-        for position in [
-            index_offset,
-            slots,
-            table_offset,
-            table_len,
-            self.entries.len(),
-        ] {
+        for position in [index_offset, slots, table_offset, table_len, self.entries.len()] {
             self.image.put_u64(bytes_u64(position));
         }
         self.image.put_u64(self.lsn.start.number());
@@ -144,11 +134,7 @@ impl SegmentWriter {
         self.image.extend_from_slice(MAGIC);
         self.image.put_u32(0);
         put_crc(&mut self.image, footer_at);
-        assert_eq!(
-            self.image.len() - footer_at,
-            FOOTER_BYTES,
-            "the footer's documented length"
-        );
+        assert_eq!(self.image.len() - footer_at, FOOTER_BYTES, "the footer's documented length");
         self.image
     }
 
@@ -191,8 +177,7 @@ impl SegmentWriter {
         };
         self.image.put_u16(key_len);
         self.flags_at = Some(self.image.len());
-        self.image
-            .put_u16(if continues { FLAG_CONTINUES } else { 0 });
+        self.image.put_u16(if continues { FLAG_CONTINUES } else { 0 });
         self.image.put_u32(count_u32(self.block.len()));
         self.image.extend_from_slice(entity);
         self.image.extend_from_slice(&self.block);
@@ -215,11 +200,7 @@ impl SegmentWriter {
     }
 
     fn put_index(&mut self) -> usize {
-        let count = if self.entries.is_empty() {
-            0
-        } else {
-            self.entries.len() * 20 / 17 + 1
-        };
+        let count = if self.entries.is_empty() { 0 } else { self.entries.len() * 20 / 17 + 1 };
         let mut slots = vec![EMPTY_SLOT; count];
         for &(hash, offset) in &self.entries {
             let mut at = slot_home(hash, count);

@@ -34,12 +34,7 @@ impl Store {
             ..EngineOptions::standard(Durability::Always, 7)
         };
         let disk = SimDisk::new(1, SimFaults::default());
-        let mut store = Self {
-            disk,
-            options,
-            engine: None,
-            now: NOW,
-        };
+        let mut store = Self { disk, options, engine: None, now: NOW };
         store.reopen();
         store
     }
@@ -47,11 +42,7 @@ impl Store {
     fn with_view(change: impl FnOnce(&mut ViewDefinition)) -> Self {
         let mut store = Self::new();
         let columns = [("amount", ColumnType::F64), ("units", ColumnType::I64)];
-        let features = [
-            ("spent", "sum(amount)"),
-            ("n", "count()"),
-            ("top", "max(units)"),
-        ];
+        let features = [("spent", "sum(amount)"), ("n", "count()"), ("top", "max(units)")];
         let mut definition = ViewDefinition::of("v", "1d", &columns, &features).unwrap();
         change(&mut definition);
         store.write(Write::CreateView(definition)).unwrap();
@@ -77,16 +68,13 @@ impl Store {
     fn write(&mut self, write: Write) -> Result<Outcome, EngineError> {
         let now = self.now;
         let prepared = self.engine().prepare(now, write)?;
-        let Prepared::Staged(outcome) = prepared else {
-            panic!("nothing was pending")
-        };
+        let Prepared::Staged(outcome) = prepared else { panic!("nothing was pending") };
         self.engine().commit()?;
         Ok(outcome)
     }
 
     fn add(&mut self, entity: &str, timestamp: i64, amount: &str, units: &str) -> Outcome {
-        self.write(events(entity, timestamp, amount, units, None))
-            .unwrap()
+        self.write(events(entity, timestamp, amount, units, None)).unwrap()
     }
 
     fn flush(&mut self) {
@@ -97,19 +85,12 @@ impl Store {
     fn read(&mut self, entity: &str, selectors: &[&str], time: &ReadTime) -> Answers {
         let reader = self.engine().reader();
         let version = reader.snapshot();
-        let selectors = selectors
-            .iter()
-            .map(|text| Selector::parse(text.as_bytes()).unwrap())
-            .collect();
-        let request = ReadRequest {
-            groups: vec![(name("v"), selectors)],
-            edge: None,
-            known: false,
-        };
+        let selectors =
+            selectors.iter().map(|text| Selector::parse(text.as_bytes()).unwrap()).collect();
+        let request =
+            ReadRequest { groups: vec![(name("v"), selectors)], edge: None, known: false };
         let plan = reader.plan(&version, &request).unwrap();
-        reader
-            .read(&version, &plan, self.now, time, &[entity.as_bytes()])
-            .unwrap()
+        reader.read(&version, &plan, self.now, time, &[entity.as_bytes()]).unwrap()
     }
 
     fn value(&mut self, entity: &str, selector: &str) -> (Value, Status) {
@@ -136,10 +117,7 @@ fn identifier(text: &str) -> Identifier {
 
 fn feature(feature: &str, expression: &str) -> FeatureDefinition {
     let expression = tilekv_tile::Expression::parse(expression.as_bytes()).unwrap();
-    FeatureDefinition {
-        name: identifier(feature),
-        expression,
-    }
+    FeatureDefinition { name: identifier(feature), expression }
 }
 
 fn span(text: &str) -> Span {
@@ -161,10 +139,7 @@ fn events(
             columns: vec![identifier("amount"), identifier("units")],
             entities: vec![bytes(entity)],
             timestamps: vec![timestamp],
-            cells: Cells::Text {
-                null: None,
-                cells: vec![bytes(amount), bytes(units)],
-            },
+            cells: Cells::Text { null: None, cells: vec![bytes(amount), bytes(units)] },
         },
         lateness: Lateness::Refuse,
     }
@@ -184,11 +159,7 @@ fn tile(entity: &str, start: i64, partials: &[(&str, &'static str)]) -> TileWrit
 }
 
 fn stamp(sequence: u64, after: After) -> Option<ProducerStamp> {
-    Some(ProducerStamp {
-        id: Bytes::from_static(b"partition-0"),
-        sequence,
-        after,
-    })
+    Some(ProducerStamp { id: Bytes::from_static(b"partition-0"), sequence, after })
 }
 
 fn ok(value: Value) -> (Value, Status) {
@@ -210,11 +181,7 @@ fn windows_hold_only_tiles_that_have_ended_unless_the_edge_is_live() {
     live.add("u", NOW, "2", "9");
     assert_eq!(live.value("u", "spent@1d"), ok(Value::Double(3.5)));
     let at = live.read("u", &["spent@1d"], &ReadTime::At(NOW - DAY));
-    assert_eq!(
-        at.get(0, 0),
-        Value::Nil,
-        "a replay leaves out a tile that has ended"
-    );
+    assert_eq!(at.get(0, 0), Value::Nil, "a replay leaves out a tile that has ended");
 }
 
 #[test]
@@ -226,29 +193,15 @@ fn one_pass_answers_many_windows_over_overlay_and_segments() {
             store.flush();
         }
     }
-    let selectors = [
-        "n@1d",
-        "n@7d",
-        "n@30d",
-        "n@90d",
-        "n@7d:30d",
-        "spent@lifetime",
-    ];
+    let selectors = ["n@1d", "n@7d", "n@30d", "n@90d", "n@7d:30d", "spent@lifetime"];
     let answers = store.read("u", &selectors, &ReadTime::Now);
     let values: Vec<Value> = (0..6).map(|column| answers.get(0, column)).collect();
     let counts = [1, 7, 30, 90, 7].map(Value::Int);
     assert_eq!(values[..5], counts);
     assert_eq!(values[5], Value::Double(90.0));
-    let tiles: Vec<u32> = answers
-        .columns
-        .iter()
-        .map(|column| column.tiles_read[0])
-        .collect();
+    let tiles: Vec<u32> = answers.columns.iter().map(|column| column.tiles_read[0]).collect();
     assert_eq!(tiles, [1, 7, 30, 90, 7, 90]);
-    assert!(
-        0 < store.engine().counters().compactions,
-        "the story needs a compaction"
-    );
+    assert!(0 < store.engine().counters().compactions, "the story needs a compaction");
 }
 
 #[test]
@@ -274,17 +227,11 @@ fn a_set_tile_hides_what_older_sources_hold_and_later_events_add() {
     store.flush();
     store.set(day, &[("spent", "10.5"), ("n", "4")]).unwrap();
     assert_eq!(store.value("u", "spent@1d"), ok(Value::Double(10.5)));
-    assert_eq!(
-        store.value("u", "top@1d"),
-        ok(Value::Nil),
-        "features left out become empty"
-    );
+    assert_eq!(store.value("u", "top@1d"), ok(Value::Nil), "features left out become empty");
     store.flush();
     store.add("u", day, "1", "7");
     assert_eq!(store.value("u", "spent@1d"), ok(Value::Double(11.5)));
-    store
-        .write(Write::MergeTile(tile("u", day, &[("n", "2")])))
-        .unwrap();
+    store.write(Write::MergeTile(tile("u", day, &[("n", "2")]))).unwrap();
     assert_eq!(store.value("u", "n@1d"), ok(Value::Int(7)));
     assert_eq!(store.value("u", "top@1d"), ok(Value::Int(7)));
     store.flush();
@@ -312,10 +259,7 @@ fn deleted_tiles_and_entities_stay_gone() {
     store.flush();
     assert_eq!(store.value("u", "n@4d"), ok(Value::Int(3)));
     let entity = Bytes::from_static(b"u");
-    let removed = store.write(Write::DeleteEntity {
-        entity,
-        views: None,
-    });
+    let removed = store.write(Write::DeleteEntity { entity, views: None });
     assert_eq!(removed.unwrap(), Outcome::Count(3));
     assert_eq!(store.value("u", "n@4d"), (Value::Int(0), Status::Unseen));
     for _ in 0..3 {
@@ -333,31 +277,16 @@ fn a_resent_write_counts_once_even_after_a_crash() {
     let send = |store: &mut Store, sequence, after| {
         store.write(events("u", NOW - DAY, "1", "1", stamp(sequence, after)))
     };
-    assert_eq!(
-        send(&mut store, 1, After::First).unwrap(),
-        Outcome::Count(1)
-    );
-    assert_eq!(
-        send(&mut store, 1, After::First).unwrap(),
-        Outcome::Duplicate
-    );
+    assert_eq!(send(&mut store, 1, After::First).unwrap(), Outcome::Count(1));
+    assert_eq!(send(&mut store, 1, After::First).unwrap(), Outcome::Duplicate);
     store.crash();
-    assert_eq!(
-        send(&mut store, 1, After::First).unwrap(),
-        Outcome::Duplicate
-    );
-    assert_eq!(
-        send(&mut store, 5, After::Sequence(1)).unwrap(),
-        Outcome::Count(1)
-    );
+    assert_eq!(send(&mut store, 1, After::First).unwrap(), Outcome::Duplicate);
+    assert_eq!(send(&mut store, 5, After::Sequence(1)).unwrap(), Outcome::Count(1));
     store.flush();
     store.crash();
     assert_eq!(send(&mut store, 4, After::Any).unwrap(), Outcome::Duplicate);
     let refused = send(&mut store, 9, After::Sequence(7));
-    assert!(matches!(
-        refused,
-        Err(EngineError::OutOfOrder { last: Some(5) })
-    ));
+    assert!(matches!(refused, Err(EngineError::OutOfOrder { last: Some(5) })));
     assert_eq!(store.value("u", "n@1d"), ok(Value::Int(2)));
     let reader = store.engine().reader();
     let id = Bytes::from_static(b"partition-0");
@@ -370,14 +299,8 @@ fn a_duplicate_inside_one_batch_is_seen_before_the_commit() {
     let mut store = Store::with_view(|_| {});
     let write = || events("u", NOW - DAY, "1", "1", stamp(3, After::Any));
     let engine = store.engine();
-    assert!(matches!(
-        engine.prepare(NOW, write()),
-        Ok(Prepared::Staged(Outcome::Count(1)))
-    ));
-    assert!(matches!(
-        engine.prepare(NOW, write()),
-        Ok(Prepared::Staged(Outcome::Duplicate))
-    ));
+    assert!(matches!(engine.prepare(NOW, write()), Ok(Prepared::Staged(Outcome::Count(1)))));
+    assert!(matches!(engine.prepare(NOW, write()), Ok(Prepared::Staged(Outcome::Duplicate))));
     engine.commit().unwrap();
     assert_eq!(store.value("u", "n@1d"), ok(Value::Int(1)));
 }
@@ -386,25 +309,17 @@ fn a_duplicate_inside_one_batch_is_seen_before_the_commit() {
 fn a_refused_batch_applies_nothing_and_names_the_row() {
     let mut store = Store::with_view(|_| {});
     let mut write = events("u", NOW - DAY, "1", "1", stamp(1, After::Any));
-    let Write::Events { rows, .. } = &mut write else {
-        panic!("events")
-    };
+    let Write::Events { rows, .. } = &mut write else { panic!("events") };
     rows.entities.push(Bytes::from_static(b"w"));
     rows.timestamps.push(NOW - DAY);
-    let Cells::Text { cells, .. } = &mut rows.cells else {
-        panic!("text")
-    };
+    let Cells::Text { cells, .. } = &mut rows.cells else { panic!("text") };
     cells.extend([Bytes::from_static(b"nan"), Bytes::from_static(b"1")]);
     let refused = store.write(write).unwrap_err();
     assert_eq!(refused.code(), "BADVALUE");
     assert!(refused.to_string().contains("row 2"), "{refused}");
     assert_eq!(store.value("u", "n@1d"), (Value::Int(0), Status::Unseen));
     let retried = store.write(events("u", NOW - DAY, "1", "1", stamp(1, After::Any)));
-    assert_eq!(
-        retried.unwrap(),
-        Outcome::Count(1),
-        "a refused write consumes no sequence"
-    );
+    assert_eq!(retried.unwrap(), Outcome::Count(1), "a refused write consumes no sequence");
 }
 
 #[test]
@@ -413,34 +328,18 @@ fn a_window_never_slides_over_time_that_was_not_sealed() {
     for day in 1..=4 {
         store.add("u", NOW - day * DAY, "1", "1");
     }
-    assert_eq!(
-        store.value("u", "n@2d"),
-        (Value::Int(2), Status::Incomplete)
-    );
-    let seal = |from, to| Write::AddSeal {
-        view: name("v"),
-        from,
-        to,
-    };
+    assert_eq!(store.value("u", "n@2d"), (Value::Int(2), Status::Incomplete));
+    let seal = |from, to| Write::AddSeal { view: name("v"), from, to };
     store.write(seal(NOW - 4 * DAY, NOW - 2 * DAY)).unwrap();
     let answers = store.read("u", &["n@2d"], &ReadTime::Now);
     assert_eq!(answers.columns[0].bounds[0].end, NOW - 2 * DAY);
     assert_eq!(store.value("u", "n@2d"), ok(Value::Int(2)));
-    assert_eq!(
-        store.value("u", "n@3d"),
-        (Value::Int(2), Status::Incomplete)
-    );
+    assert_eq!(store.value("u", "n@3d"), (Value::Int(2), Status::Incomplete));
     store.flush();
     store.crash();
     assert_eq!(store.value("u", "n@2d"), ok(Value::Int(2)));
     let (from, to) = (NOW - 3 * DAY, NOW - 2 * DAY);
-    store
-        .write(Write::RemoveSeal {
-            view: name("v"),
-            from,
-            to,
-        })
-        .unwrap();
+    store.write(Write::RemoveSeal { view: name("v"), from, to }).unwrap();
     assert_eq!(store.value("u", "n@1d"), ok(Value::Int(1)));
     let reader = store.engine().reader();
     let seals = reader.seals(&reader.snapshot(), &name("v")).unwrap();
@@ -451,21 +350,13 @@ fn a_window_never_slides_over_time_that_was_not_sealed() {
 fn late_events_on_a_sealed_range_are_dropped_where_the_view_says_so() {
     let mut store = Store::with_view(|definition| definition.late = LateMode::Drop);
     let (from, to) = (NOW - 2 * DAY, NOW - DAY);
-    store
-        .write(Write::AddSeal {
-            view: name("v"),
-            from,
-            to,
-        })
-        .unwrap();
+    store.write(Write::AddSeal { view: name("v"), from, to }).unwrap();
     assert_eq!(store.add("u", from, "1", "1"), Outcome::Count(0));
     assert_eq!(store.add("u", to, "1", "1"), Outcome::Count(1));
     store.flush();
     store.crash();
     let reader = store.engine().reader();
-    let info = reader
-        .view_info(&reader.snapshot(), &name("v"), NOW)
-        .unwrap();
+    let info = reader.view_info(&reader.snapshot(), &name("v"), NOW).unwrap();
     assert_eq!((info.late_dropped, info.tiles, info.entities), (1, 1, 1));
 }
 
@@ -486,10 +377,7 @@ fn tiles_before_the_horizon_can_be_neither_read_nor_written_and_are_reclaimed() 
         store.flush();
     }
     let tiles = store.engine().reader().snapshot().info().segment_tiles;
-    assert!(
-        tiles < 4,
-        "compaction reclaims expired tiles, {tiles} are left"
-    );
+    assert!(tiles < 4, "compaction reclaims expired tiles, {tiles} are left");
 }
 
 #[test]
@@ -497,29 +385,15 @@ fn a_feature_added_later_is_incomplete_before_it_existed() {
     let mut store = Store::with_view(|_| {});
     store.add("u", NOW - DAY, "1.5", "5");
     let change = ViewChange {
-        add_columns: vec![ColumnDefinition {
-            name: identifier("label"),
-            kind: ColumnType::Str,
-        }],
-        add_features: vec![
-            feature("low", "min(units)"),
-            feature("labels", "count(label)"),
-        ],
+        add_columns: vec![ColumnDefinition { name: identifier("label"), kind: ColumnType::Str }],
+        add_features: vec![feature("low", "min(units)"), feature("labels", "count(label)")],
         ..ViewChange::default()
     };
-    store
-        .write(Write::AlterView {
-            view: name("v"),
-            change,
-        })
-        .unwrap();
+    store.write(Write::AlterView { view: name("v"), change }).unwrap();
     store.add("u", NOW - DAY, "1.5", "3");
     store.add("u", NOW + DAY, "1", "4");
     store.now = NOW + 2 * DAY;
-    assert_eq!(
-        store.value("u", "low@3d"),
-        (Value::Int(3), Status::Incomplete)
-    );
+    assert_eq!(store.value("u", "low@3d"), (Value::Int(3), Status::Incomplete));
     assert_eq!(store.value("u", "low@1d"), ok(Value::Int(4)));
     assert_eq!(store.value("u", "spent@3d"), ok(Value::Double(4.0)));
     for _ in 0..3 {
@@ -527,10 +401,7 @@ fn a_feature_added_later_is_incomplete_before_it_existed() {
         store.crash();
         store.add("w", NOW, "1", "1");
     }
-    assert_eq!(
-        store.value("u", "low@3d"),
-        (Value::Int(3), Status::Incomplete)
-    );
+    assert_eq!(store.value("u", "low@3d"), (Value::Int(3), Status::Incomplete));
     assert_eq!(store.value("u", "labels@1d"), ok(Value::Int(0)));
     assert_eq!(store.value("u", "spent@3d"), ok(Value::Double(4.0)));
 }
@@ -558,34 +429,12 @@ fn ranges_print_what_set_takes_back() {
     store.add("u", NOW - DAY, "1", "");
     let reader = store.engine().reader();
     let range = NOW - 2 * DAY..NOW;
-    let tiles = reader
-        .range(
-            &reader.snapshot(),
-            &name("v"),
-            b"u",
-            range.clone(),
-            None,
-            NOW,
-        )
-        .unwrap();
-    assert_eq!(
-        tiles,
-        [(
-            NOW - DAY,
-            vec!["2.25".to_owned(), "2".to_owned(), "5".to_owned()]
-        )]
-    );
+    let tiles =
+        reader.range(&reader.snapshot(), &name("v"), b"u", range.clone(), None, NOW).unwrap();
+    assert_eq!(tiles, [(NOW - DAY, vec!["2.25".to_owned(), "2".to_owned(), "5".to_owned()])]);
     let features = [identifier("top")];
-    let some = reader
-        .range(
-            &reader.snapshot(),
-            &name("v"),
-            b"u",
-            range,
-            Some(&features),
-            NOW,
-        )
-        .unwrap();
+    let some =
+        reader.range(&reader.snapshot(), &name("v"), b"u", range, Some(&features), NOW).unwrap();
     assert_eq!(some, [(NOW - DAY, vec!["5".to_owned()])]);
 }
 
@@ -593,10 +442,7 @@ fn ranges_print_what_set_takes_back() {
 fn a_full_disk_refuses_writes_and_takes_them_again_once_there_is_space() {
     let mut store = Store::with_view(|_| {});
     store.add("u", NOW - DAY, "1", "1");
-    store.disk.set_faults(SimFaults {
-        capacity_bytes: Some(0),
-        ..SimFaults::default()
-    });
+    store.disk.set_faults(SimFaults { capacity_bytes: Some(0), ..SimFaults::default() });
     let mut refused = false;
     for _ in 0..200_000 {
         match store.write(events("u", NOW - DAY, "1", "1", None)) {
@@ -613,9 +459,7 @@ fn a_full_disk_refuses_writes_and_takes_them_again_once_there_is_space() {
     store.disk.set_faults(SimFaults::default());
     store.add("u", NOW - DAY, "1", "1");
     let (after, _) = store.value("u", "n@1d");
-    let (Value::Int(before), Value::Int(after)) = (before, after) else {
-        panic!("counts")
-    };
+    let (Value::Int(before), Value::Int(after)) = (before, after) else { panic!("counts") };
     assert_eq!(after, before + 1);
     store.crash();
     assert_eq!(store.value("u", "n@1d"), ok(Value::Int(after)));
@@ -625,8 +469,6 @@ fn a_full_disk_refuses_writes_and_takes_them_again_once_there_is_space() {
 fn a_second_engine_on_the_same_folder_is_refused() {
     let store = Store::new();
     let opened = Engine::open(Arc::new(store.disk.clone()), store.options, NOW);
-    let Err(error) = opened else {
-        panic!("the folder is taken")
-    };
+    let Err(error) = opened else { panic!("the folder is taken") };
     assert!(error.to_string().contains("in use"), "{error}");
 }

@@ -29,12 +29,7 @@ enum TaskKind {
     /// Writes a frozen overlay as a segment.
     Flush(Arc<Frozen>),
     /// Merges segments, newest first, that lie side by side.
-    Compact {
-        inputs: Vec<Arc<Segment>>,
-        catalog: Arc<Catalog>,
-        is_oldest: bool,
-        now_ms: i64,
-    },
+    Compact { inputs: Vec<Arc<Segment>>, catalog: Arc<Catalog>, is_oldest: bool, now_ms: i64 },
 }
 
 /// What a task produced, to be handed to [`Engine::finish`].
@@ -51,17 +46,11 @@ impl Task {
     pub fn run(self, disk: &dyn Disk) -> TaskResult {
         let output = match &self.kind {
             TaskKind::Flush(frozen) => self.flush(disk, frozen),
-            TaskKind::Compact {
-                inputs,
-                catalog,
-                is_oldest,
-                now_ms,
-            } => self.compact(disk, inputs, catalog, *is_oldest, *now_ms),
+            TaskKind::Compact { inputs, catalog, is_oldest, now_ms } => {
+                self.compact(disk, inputs, catalog, *is_oldest, *now_ms)
+            }
         };
-        TaskResult {
-            kind: self.kind,
-            output,
-        }
+        TaskResult { kind: self.kind, output }
     }
 
     /// Whether this is a compaction; else it is a flush.
@@ -197,11 +186,7 @@ impl Engine {
     fn task(&mut self, kind: TaskKind) -> Task {
         let output = self.manifest.next_segment;
         self.manifest.next_segment = SegmentId(output.0 + 1);
-        Task {
-            kind,
-            output,
-            hash_seed: self.manifest.hash_seed,
-        }
+        Task { kind, output, hash_seed: self.manifest.hash_seed }
     }
 
     /// The adjacent pair of segments that is cheapest to merge, once there are too many.
@@ -239,9 +224,7 @@ impl Engine {
         self.counters.flushes += 1;
         self.count_written(segment.as_deref());
         self.publish(|version| {
-            version
-                .overlays
-                .retain(|overlay| !Arc::ptr_eq(overlay, &frozen.overlay));
+            version.overlays.retain(|overlay| !Arc::ptr_eq(overlay, &frozen.overlay));
             version.segments.splice(0..0, segment);
         });
         self.frozen.pop_front();
@@ -258,28 +241,18 @@ impl Engine {
         let is_input = |id: SegmentId| inputs.iter().any(|input| input.id == id);
         let mut segments = self.manifest.segments.clone();
         let first = segments.iter().position(|id| is_input(*id));
-        let Some(first) = first else {
-            unreachable!("only this engine replaces segments")
-        };
+        let Some(first) = first else { unreachable!("only this engine replaces segments") };
         let id = segment.iter().map(|segment| segment.id);
         segments.splice(first..first + inputs.len(), id);
-        self.store_manifest(Manifest {
-            segments,
-            ..self.manifest.clone()
-        })?;
+        self.store_manifest(Manifest { segments, ..self.manifest.clone() })?;
         self.counters.compactions += 1;
         self.count_written(segment.as_deref());
         self.publish(|version| {
-            let first = version
-                .segments
-                .iter()
-                .position(|segment| is_input(segment.id));
+            let first = version.segments.iter().position(|segment| is_input(segment.id));
             let Some(first) = first else {
                 unreachable!("the version lists what the manifest does")
             };
-            version
-                .segments
-                .splice(first..first + inputs.len(), segment);
+            version.segments.splice(first..first + inputs.len(), segment);
         });
         for input in inputs {
             self.disk.remove(&input.id.file_name())?;
