@@ -23,10 +23,8 @@ impl BatchSize {
     /// Measures the records; refuses more than the format allows.
     pub(crate) fn of(records: &[impl AsRef<[u8]>]) -> Result<Self, WalError> {
         let table = records.len().saturating_mul(TABLE_ENTRY_BYTES);
-        let body = records
-            .iter()
-            .map(|record| record.as_ref().len())
-            .fold(table, usize::saturating_add);
+        let body =
+            records.iter().map(|record| record.as_ref().len()).fold(table, usize::saturating_add);
         let frame_bytes = frame_bytes(body);
         let too_large = || WalError::TooLarge {
             records: records.len(),
@@ -38,11 +36,7 @@ impl BatchSize {
         }
         let record_count = u32::try_from(records.len()).map_err(|_| too_large())?;
         let body_bytes = u32::try_from(body).map_err(|_| too_large())?;
-        Ok(Self {
-            record_count,
-            body_bytes,
-            frame_bytes,
-        })
+        Ok(Self { record_count, body_bytes, frame_bytes })
     }
 }
 
@@ -95,11 +89,7 @@ impl<'a> Batch<'a> {
         if padding.iter().any(|byte| *byte != 0) {
             return Err(FrameFault::Padding);
         }
-        let batch = Self {
-            first_lsn: header.first_lsn,
-            table,
-            records,
-        };
+        let batch = Self { first_lsn: header.first_lsn, table, records };
         batch.check()?;
         Ok(batch)
     }
@@ -118,39 +108,27 @@ impl<'a> Batch<'a> {
         let mut rest = self.records;
         for (lsn, bytes, expected) in self.entries() {
             let Some((record, after)) = rest.split_at_checked(bytes) else {
-                return Err(FrameFault::Field {
-                    field: "record length",
-                    found: lsn.number(),
-                });
+                return Err(FrameFault::Field { field: "record length", found: lsn.number() });
             };
             let found = crc32fast::hash(record);
             if found != expected {
-                return Err(FrameFault::RecordChecksum {
-                    lsn,
-                    expected,
-                    found,
-                });
+                return Err(FrameFault::RecordChecksum { lsn, expected, found });
             }
             rest = after;
         }
         if rest.is_empty() {
             return Ok(());
         }
-        Err(FrameFault::Field {
-            field: "body length",
-            found: self.first_lsn.number(),
-        })
+        Err(FrameFault::Field { field: "body length", found: self.first_lsn.number() })
     }
 
     fn entries(&self) -> impl Iterator<Item = (Lsn, usize, u32)> + use<'a> {
         let mut lsn = self.first_lsn.number();
-        self.table
-            .chunks_exact(TABLE_ENTRY_BYTES)
-            .map(move |entry| {
-                let own = Lsn::new(lsn);
-                lsn = lsn.wrapping_add(1);
-                (own, usize_of(read_u32(entry, 0)), read_u32(entry, 4))
-            })
+        self.table.chunks_exact(TABLE_ENTRY_BYTES).map(move |entry| {
+            let own = Lsn::new(lsn);
+            lsn = lsn.wrapping_add(1);
+            (own, usize_of(read_u32(entry, 0)), read_u32(entry, 4))
+        })
     }
 }
 
@@ -162,22 +140,13 @@ pub(crate) fn padded_body_bytes(header: &FrameHeader) -> Result<usize, FrameFaul
 
 /// Bytes of the table, and of the table and the records.
 fn sizes(header: &FrameHeader) -> Result<(usize, usize), FrameFault> {
-    let field = |field, found| {
-        Err(FrameFault::Field {
-            field,
-            found: u64::from(found),
-        })
-    };
+    let field = |field, found| Err(FrameFault::Field { field, found: u64::from(found) });
     let body_bytes = usize_of(header.body_bytes);
     let record_count = usize_of(header.record_count);
     if BATCH_RECORDS_MAX < record_count {
         return field("record count", header.record_count);
     }
-    if header
-        .first_lsn
-        .forward(u64::from(header.record_count))
-        .is_none()
-    {
+    if header.first_lsn.forward(u64::from(header.record_count)).is_none() {
         return field("record count", header.record_count);
     }
     let table_bytes = record_count * TABLE_ENTRY_BYTES;
@@ -190,9 +159,7 @@ fn sizes(header: &FrameHeader) -> Result<(usize, usize), FrameFault> {
 /// Bytes of a frame with such a body.
 fn frame_bytes(body: usize) -> usize {
     let bytes = body.saturating_add(HEADER_BYTES);
-    bytes
-        .checked_next_multiple_of(FRAME_ALIGNMENT_BYTES)
-        .unwrap_or(usize::MAX)
+    bytes.checked_next_multiple_of(FRAME_ALIGNMENT_BYTES).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -213,10 +180,7 @@ mod tests {
         let header = FrameHeader::decode(frame[..HEADER_BYTES].try_into().unwrap())?;
         assert_eq!(padded_body_bytes(&header)?, frame.len() - HEADER_BYTES);
         let batch = Batch::decode(&header, &frame[HEADER_BYTES..])?;
-        Ok(batch
-            .records()
-            .map(|(lsn, record)| (lsn, record.to_vec()))
-            .collect())
+        Ok(batch.records().map(|(lsn, record)| (lsn, record.to_vec())).collect())
     }
 
     #[test]
@@ -243,10 +207,7 @@ mod tests {
         let most = vec![[0_u8; 0]; BATCH_RECORDS_MAX];
         assert!(BatchSize::of(&most).is_ok());
         let more = vec![[0_u8; 0]; BATCH_RECORDS_MAX + 1];
-        assert!(matches!(
-            BatchSize::of(&more),
-            Err(WalError::TooLarge { .. })
-        ));
+        assert!(matches!(BatchSize::of(&more), Err(WalError::TooLarge { .. })));
         let longest = BATCH_BYTES_MAX - HEADER_BYTES - TABLE_ENTRY_BYTES;
         assert!(BatchSize::of(&[vec![0; longest]]).is_ok());
         let longer = BatchSize::of(&[vec![0; longest + 1]]);
@@ -257,17 +218,11 @@ mod tests {
     fn senseless_sizes_are_refused_before_anything_is_read() {
         let (mut header, _) = encoded(&[b"x"]);
         header.body_bytes = 7;
-        assert!(
-            padded_body_bytes(&header).is_err(),
-            "shorter than its table"
-        );
+        assert!(padded_body_bytes(&header).is_err(), "shorter than its table");
         header.body_bytes = u32::MAX;
         assert!(padded_body_bytes(&header).is_err(), "longer than any batch");
         header.body_bytes = 9;
         header.record_count = u32::MAX;
-        assert!(
-            padded_body_bytes(&header).is_err(),
-            "more records than any batch"
-        );
+        assert!(padded_body_bytes(&header).is_err(), "more records than any batch");
     }
 }

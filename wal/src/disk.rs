@@ -134,17 +134,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), DiskError> {
     let sound = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
     let parts = name.split('/').count();
     if name.len() <= NAME_BYTES_MAX && parts <= 2 && name.split('/').all(sound) {
         return Ok(());
     }
-    Err(DiskError::Name {
-        name: name.to_owned(),
-    })
+    Err(DiskError::Name { name: name.to_owned() })
 }
 
 #[cfg(test)]
@@ -158,13 +154,8 @@ mod tests {
             assert!(check_name(name).is_ok(), "{name}");
         }
         let longer = "n".repeat(NAME_BYTES_MAX + 1);
-        for name in [
-            "", "/a", "a/", "..", "a/../b", "a/b/c", ".hidden", "a b", &longer,
-        ] {
-            assert!(
-                matches!(check_name(name), Err(DiskError::Name { .. })),
-                "{name}"
-            );
+        for name in ["", "/a", "a/", "..", "a/../b", "a/b/c", ".hidden", "a b", &longer] {
+            assert!(matches!(check_name(name), Err(DiskError::Name { .. })), "{name}");
         }
     }
 }

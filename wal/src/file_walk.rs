@@ -61,11 +61,7 @@ pub(crate) fn walk(
     let mut batches: Vec<(Lsn, u64)> = Vec::new();
     loop {
         let stop = match next(window, start.salt, *place, position, take)? {
-            Next::Batch {
-                offset,
-                end,
-                header,
-            } => {
+            Next::Batch { offset, end, header } => {
                 batches.push((header.first_lsn, offset));
                 proven = header.durable_lsn;
                 place.lsn = Lsn::new(header.first_lsn.number() + u64::from(header.record_count));
@@ -82,11 +78,7 @@ pub(crate) fn walk(
             Some((_, offset)) => *offset,
             None => 0,
         };
-        return Ok(FileEnd {
-            position,
-            stop,
-            unproven_from,
-        });
+        return Ok(FileEnd { position, stop, unproven_from });
     }
 }
 
@@ -99,10 +91,7 @@ pub(crate) fn scan(
     missing: Lsn,
 ) -> Result<Remains, DiskError> {
     let nonzero_end = nonzero_end(window, from)?;
-    let mut remains = Remains {
-        nonzero_end,
-        ..Remains::default()
-    };
+    let mut remains = Remains { nonzero_end, ..Remains::default() };
     let mut offset = from.next_multiple_of(u64_of(FRAME_ALIGNMENT_BYTES));
     while offset < nonzero_end.unwrap_or(0) {
         let bytes = window.ahead(offset, HEADER_BYTES)?;
@@ -131,11 +120,7 @@ fn nonzero_end(window: &mut FileWindow<'_>, from: u64) -> Result<Option<u64>, Di
 }
 
 enum Next {
-    Batch {
-        offset: u64,
-        end: u64,
-        header: FrameHeader,
-    },
+    Batch { offset: u64, end: u64, header: FrameHeader },
     Stop(Stop),
 }
 
@@ -157,11 +142,7 @@ fn next(
             Ok(header) => {
                 let body = padded_body_bytes(&header).unwrap_or(0);
                 let end = offset + u64_of(HEADER_BYTES + body);
-                return Ok(Next::Batch {
-                    offset,
-                    end,
-                    header,
-                });
+                return Ok(Next::Batch { offset, end, header });
             }
             Err(fault) if found.1 == FrameFault::Zeros => found = (offset, fault),
             Err(_) => {}
@@ -170,11 +151,7 @@ fn next(
             break;
         }
     }
-    let (offset, fault) = if found.1 == FrameFault::Zeros {
-        (position, found.1)
-    } else {
-        found
-    };
+    let (offset, fault) = if found.1 == FrameFault::Zeros { (position, found.1) } else { found };
     Ok(Next::Stop(Stop::Open { offset, fault }))
 }
 
@@ -208,9 +185,7 @@ fn header_at(
         return Ok(Err(FrameFault::Zeros));
     }
     let Some(bytes) = window.bytes(offset, HEADER_BYTES)? else {
-        return Ok(Err(FrameFault::FileEnd {
-            bytes: len - offset,
-        }));
+        return Ok(Err(FrameFault::FileEnd { bytes: len - offset }));
     };
     let mut header = [0; HEADER_BYTES];
     header.copy_from_slice(bytes);
@@ -219,27 +194,16 @@ fn header_at(
 
 fn check_place(header: &FrameHeader, salt: u64, place: Place) -> Result<(), FrameFault> {
     if header.kind == FrameKind::Start {
-        return Err(FrameFault::Kind {
-            found: header.kind.number(),
-        });
+        return Err(FrameFault::Kind { found: header.kind.number() });
     }
     if header.salt != salt {
-        return Err(FrameFault::Salt {
-            expected: salt,
-            found: header.salt,
-        });
+        return Err(FrameFault::Salt { expected: salt, found: header.salt });
     }
     if header.first_lsn != place.lsn {
-        return Err(FrameFault::FirstLsn {
-            expected: place.lsn,
-            found: header.first_lsn,
-        });
+        return Err(FrameFault::FirstLsn { expected: place.lsn, found: header.first_lsn });
     }
     if header.previous_crc != place.crc {
-        return Err(FrameFault::Chain {
-            expected: place.crc,
-            found: header.previous_crc,
-        });
+        return Err(FrameFault::Chain { expected: place.crc, found: header.previous_crc });
     }
     Ok(())
 }
@@ -291,8 +255,6 @@ fn examine(
 
 fn find_magic(bytes: &[u8]) -> Option<usize> {
     let magic = MAGIC.to_le_bytes();
-    let place = bytes
-        .chunks(FRAME_ALIGNMENT_BYTES)
-        .position(|chunk| chunk.starts_with(&magic))?;
+    let place = bytes.chunks(FRAME_ALIGNMENT_BYTES).position(|chunk| chunk.starts_with(&magic))?;
     Some(usize_of(place * FRAME_ALIGNMENT_BYTES))
 }

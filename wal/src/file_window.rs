@@ -15,12 +15,7 @@ pub(crate) struct FileWindow<'a> {
 
 impl<'a> FileWindow<'a> {
     pub(crate) fn new(file: &'a dyn DiskFile) -> Result<Self, DiskError> {
-        Ok(Self {
-            file,
-            len: file.len()?,
-            buffer: Vec::new(),
-            buffer_offset: 0,
-        })
+        Ok(Self { file, len: file.len()?, buffer: Vec::new(), buffer_offset: 0 })
     }
 
     /// Bytes in the file.
@@ -30,11 +25,7 @@ impl<'a> FileWindow<'a> {
 
     /// Exactly the bytes asked for, or `None` when the file ends before.
     pub(crate) fn bytes(&mut self, offset: u64, count: usize) -> Result<Option<&[u8]>, DiskError> {
-        let in_file = |len: u64| {
-            offset
-                .checked_add(u64_of(count))
-                .is_some_and(|end| end <= len)
-        };
+        let in_file = |len: u64| offset.checked_add(u64_of(count)).is_some_and(|end| end <= len);
         if !in_file(self.len) {
             return Ok(None);
         }
@@ -80,26 +71,17 @@ mod tests {
 
     #[test]
     fn a_window_gives_any_bytes_of_the_file_and_none_past_it() {
-        let contents: Vec<u8> = (0..READ_BYTES + 5000)
-            .map(|n| (n % 251).try_into().unwrap())
-            .collect();
+        let contents: Vec<u8> =
+            (0..READ_BYTES + 5000).map(|n| (n % 251).try_into().unwrap()).collect();
         let disk = SimDisk::new(0, SimFaults::default());
         disk.put("file", &contents);
         let file = disk.open("file").unwrap();
         let mut window = FileWindow::new(&*file).unwrap();
-        for (offset, count) in [
-            (0, 64),
-            (READ_BYTES - 10, 20),
-            (5, 3),
-            (0, READ_BYTES + 5000),
-        ] {
+        for (offset, count) in [(0, 64), (READ_BYTES - 10, 20), (5, 3), (0, READ_BYTES + 5000)] {
             let expected = &contents[offset..offset + count];
             assert_eq!(window.bytes(u64_of(offset), count).unwrap(), Some(expected));
         }
-        assert_eq!(
-            window.bytes(u64_of(contents.len()), 0).unwrap(),
-            Some(&[][..])
-        );
+        assert_eq!(window.bytes(u64_of(contents.len()), 0).unwrap(), Some(&[][..]));
         assert_eq!(window.bytes(u64_of(contents.len() - 1), 2).unwrap(), None);
         assert_eq!(window.bytes(u64::MAX, 2).unwrap(), None);
         for offset in [0, 7, READ_BYTES, READ_BYTES + 4990] {

@@ -146,12 +146,7 @@ impl FrameHeader {
             return Ok(());
         }
         let bare = Self::bare(self.kind, self.salt, self.first_lsn, self.previous_crc);
-        if *self
-            != (Self {
-                crc: self.crc,
-                ..bare
-            })
-        {
+        if *self != (Self { crc: self.crc, ..bare }) {
             return field("body of a bare frame", u64::from(self.body_bytes));
         }
         Ok(())
@@ -182,16 +177,10 @@ impl fmt::Display for FrameFault {
         match self {
             Self::Zeros => write!(formatter, "zeros stand where a frame should"),
             Self::FileEnd { bytes } => {
-                write!(
-                    formatter,
-                    "the file ends within a frame, after {bytes} bytes"
-                )
+                write!(formatter, "the file ends within a frame, after {bytes} bytes")
             }
             Self::Magic { found } => {
-                write!(
-                    formatter,
-                    "no frame begins there (magic {found:#010x}, want {MAGIC:#010x})"
-                )
+                write!(formatter, "no frame begins there (magic {found:#010x}, want {MAGIC:#010x})")
             }
             Self::HeaderChecksum { expected, found } => {
                 write!(
@@ -205,19 +194,13 @@ impl fmt::Display for FrameFault {
             Self::Kind { found } => write!(formatter, "a frame has kind {found}, want 1 to 3"),
             Self::Reserved => write!(formatter, "a frame's reserved bytes are not zero"),
             Self::Salt { expected, found } => {
-                write!(
-                    formatter,
-                    "a frame has salt {found:#018x}, the file has {expected:#018x}"
-                )
+                write!(formatter, "a frame has salt {found:#018x}, the file has {expected:#018x}")
             }
             Self::FirstLsn { expected, found } => {
                 write!(formatter, "a frame begins at LSN {found}, want {expected}")
             }
             Self::Chain { expected, found } => {
-                write!(
-                    formatter,
-                    "a frame follows checksum {found:#010x}, want {expected:#010x}"
-                )
+                write!(formatter, "a frame follows checksum {found:#010x}, want {expected:#010x}")
             }
             Self::Field { field, found } => {
                 write!(formatter, "a frame's {field} cannot be {found}")
@@ -228,15 +211,8 @@ impl fmt::Display for FrameFault {
                     "a batch's table has checksum {found:#010x}, want {expected:#010x}"
                 )
             }
-            Self::RecordChecksum {
-                lsn,
-                expected,
-                found,
-            } => {
-                write!(
-                    formatter,
-                    "record {lsn} has checksum {found:#010x}, want {expected:#010x}"
-                )
+            Self::RecordChecksum { lsn, expected, found } => {
+                write!(formatter, "record {lsn} has checksum {found:#010x}, want {expected:#010x}")
             }
             Self::Padding => write!(formatter, "the padding after a batch is not zero"),
         }
@@ -324,24 +300,9 @@ mod tests {
         assert_eq!(resealed(4, 2), FrameFault::Version { found: 2 });
         assert_eq!(resealed(6, 9), FrameFault::Kind { found: 9 });
         assert_eq!(resealed(57, 1), FrameFault::Reserved);
-        assert_eq!(
-            resealed(24, 101),
-            FrameFault::Field {
-                field: "durable LSN",
-                found: 101
-            }
-        );
-        assert_eq!(
-            resealed(40, 0),
-            FrameFault::Field {
-                field: "record count",
-                found: 0
-            }
-        );
-        let bare = FrameFault::Field {
-            field: "body of a bare frame",
-            found: 77,
-        };
+        assert_eq!(resealed(24, 101), FrameFault::Field { field: "durable LSN", found: 101 });
+        assert_eq!(resealed(40, 0), FrameFault::Field { field: "record count", found: 0 });
+        let bare = FrameFault::Field { field: "body of a bare frame", found: 77 };
         assert_eq!(resealed(6, 3), bare);
     }
 }

@@ -89,10 +89,7 @@ pub struct SyncDone {
 impl SyncTask {
     /// Makes the bytes durable (fdatasync); takes as long as the disk does.
     pub fn run(self) -> SyncDone {
-        SyncDone {
-            result: self.file.sync(),
-            up_to: self.up_to,
-        }
+        SyncDone { result: self.file.sync(), up_to: self.up_to }
     }
 }
 
@@ -139,11 +136,7 @@ impl Log {
         let recovery = recover(&*disk, Lsn::ZERO, &mut |_, _, _| ())?;
         if let Some(file) = recovery.report.files_read.first() {
             let found = format!("{file} is there, and a log is created only where none is");
-            return Err(WalError::Missing {
-                folder: disk.folder(),
-                expected: first_lsn,
-                found,
-            });
+            return Err(WalError::Missing { folder: disk.folder(), expected: first_lsn, found });
         }
         repair(&*disk, &recovery)?;
         let mut log = Self::after(disk, options, salt_seed, recovery);
@@ -222,10 +215,7 @@ impl Log {
     /// When a sync that was begun has not been finished.
     pub fn sync_start(&mut self) -> Result<Option<SyncTask>, WalError> {
         self.check_poison()?;
-        assert!(
-            !self.sync_runs,
-            "one sync at a time: two would share the kernel's one report"
-        );
+        assert!(!self.sync_runs, "one sync at a time: two would share the kernel's one report");
         let Some(active) = &mut self.active else {
             return Ok(None);
         };
@@ -235,10 +225,7 @@ impl Log {
         self.sync_runs = true;
         // The next batch leaves the synced pages alone ([WAL-12]).
         active.position = page_after(active.position);
-        Ok(Some(SyncTask {
-            file: Arc::clone(&active.file),
-            up_to: self.place.lsn,
-        }))
+        Ok(Some(SyncTask { file: Arc::clone(&active.file), up_to: self.place.lsn }))
     }
 
     /// Takes the result of a sync; returns the first LSN that is not durable.
@@ -251,8 +238,7 @@ impl Log {
     pub fn sync_finish(&mut self, done: SyncDone) -> Result<Lsn, WalError> {
         assert!(self.sync_runs, "a sync is begun before it is finished");
         self.sync_runs = false;
-        done.result
-            .map_err(|source| self.fail("sync a batch", source))?;
+        done.result.map_err(|source| self.fail("sync a batch", source))?;
         self.durable_lsn = done.up_to;
         self.statistics.syncs += 1;
         Ok(self.durable_lsn)
@@ -267,18 +253,11 @@ impl Log {
     pub fn release(&mut self, below: Lsn) -> Result<u64, WalError> {
         self.check_poison()?;
         let mut removed = 0;
-        while self
-            .files
-            .get(1)
-            .is_some_and(|next| next.first_lsn <= below)
-        {
+        while self.files.get(1).is_some_and(|next| next.first_lsn <= below) {
             match self.disk.remove(&self.files[0].name) {
                 Ok(()) | Err(DiskError::NotFound { .. }) => {}
                 Err(source) => {
-                    return Err(WalError::Disk {
-                        verb: "release a file",
-                        source,
-                    });
+                    return Err(WalError::Disk { verb: "release a file", source });
                 }
             }
             self.files.pop_front();
@@ -327,12 +306,7 @@ impl Log {
         let next_number = recovery.files.last().map_or(1, |last| last.number + 1);
         let unused = &recovery.report.files_unused;
         let in_use = |file: &LogFile| !unused.contains(&file.name);
-        let files = recovery
-            .files
-            .into_iter()
-            .filter(in_use)
-            .map(FileSpan::of)
-            .collect();
+        let files = recovery.files.into_iter().filter(in_use).map(FileSpan::of).collect();
         Self {
             disk,
             options,
@@ -352,20 +326,14 @@ impl Log {
     /// Finds a file with room for a frame, sealing and beginning files as needed. Here is
     /// where space runs out: before anything of the batch is written.
     fn make_room(&mut self, frame_bytes: u64) -> Result<(), WalError> {
-        if self
-            .active
-            .as_ref()
-            .is_some_and(|active| self.is_full(active, frame_bytes))
-        {
+        if self.active.as_ref().is_some_and(|active| self.is_full(active, frame_bytes)) {
             self.seal()?;
         }
         if self.active.is_none() {
             self.begin_file(frame_bytes)?;
         }
         let (step, active) = (self.options.allocate_bytes, &mut self.active);
-        let Some(active) = active else {
-            unreachable!("a file was begun just now")
-        };
+        let Some(active) = active else { unreachable!("a file was begun just now") };
         match active.reserve(frame_bytes, step) {
             Ok(allocated) => {
                 self.statistics.bytes_allocated += allocated;
@@ -390,26 +358,12 @@ impl Log {
         size: BatchSize,
         records: &[impl AsRef<[u8]>],
     ) -> Result<(), WalError> {
-        let Some(active) = &mut self.active else {
-            unreachable!("room was made for the batch")
-        };
-        let bare = FrameHeader::bare(
-            FrameKind::Batch,
-            active.salt,
-            self.place.lsn,
-            self.place.crc,
-        );
-        let mut header = FrameHeader {
-            durable_lsn: self.durable_lsn,
-            now_ms,
-            ..bare
-        };
+        let Some(active) = &mut self.active else { unreachable!("room was made for the batch") };
+        let bare = FrameHeader::bare(FrameKind::Batch, active.salt, self.place.lsn, self.place.crc);
+        let mut header = FrameHeader { durable_lsn: self.durable_lsn, now_ms, ..bare };
         encode_batch(&mut header, size, records, &mut self.buffer);
         let end = active.position + u64_of(self.buffer.len());
-        assert!(
-            end <= active.allocated,
-            "a batch is written only to space that is there"
-        );
+        assert!(end <= active.allocated, "a batch is written only to space that is there");
         let written = active.file.write_at(active.position, &self.buffer);
         active.position = end;
         self.place.crc = header.crc;
@@ -429,19 +383,14 @@ impl Log {
         };
         let mut end =
             FrameHeader::bare(FrameKind::End, active.salt, self.place.lsn, self.place.crc);
-        let written = active
-            .file
-            .write_at(page_after(active.position), &end.encode());
+        let written = active.file.write_at(page_after(active.position), &end.encode());
         let sealed = written.and_then(|()| active.file.sync());
         sealed.map_err(|source| self.fail("seal a file", source))
     }
 
     /// Begins a file: durable itself, start frame and name, before it takes a batch ([WAL-18]).
     fn begin_file(&mut self, frame_bytes: u64) -> Result<(), WalError> {
-        assert!(
-            self.durable_lsn == self.place.lsn,
-            "a file begins after durable records only"
-        );
+        assert!(self.durable_lsn == self.place.lsn, "a file begins after durable records only");
         let (number, place) = (self.next_number, self.place);
         // Never used again, even if beginning the file fails: what it left may come back.
         self.next_number += 1;
@@ -461,16 +410,8 @@ impl Log {
         let durable = written.and_then(|()| self.disk.sync_folder());
         durable.map_err(|source| self.fail("begin a file", source))?;
         self.place.crc = start.crc;
-        self.files.push_back(FileSpan {
-            name,
-            first_lsn: place.lsn,
-        });
-        self.active = Some(ActiveFile {
-            file,
-            salt,
-            position: PAGE_BYTES,
-            allocated: bytes,
-        });
+        self.files.push_back(FileSpan { name, first_lsn: place.lsn });
+        self.active = Some(ActiveFile { file, salt, position: PAGE_BYTES, allocated: bytes });
         self.statistics.files_begun += 1;
         self.statistics.bytes_allocated += bytes;
         Ok(())
@@ -489,9 +430,7 @@ impl Log {
 
     fn check_poison(&self) -> Result<(), WalError> {
         match &self.poison {
-            Some(cause) => Err(WalError::Poisoned {
-                cause: cause.clone(),
-            }),
+            Some(cause) => Err(WalError::Poisoned { cause: cause.clone() }),
             None => Ok(()),
         }
     }
@@ -509,19 +448,9 @@ impl LogOptions {
             if (least..=most).contains(&found) {
                 return Ok(());
             }
-            Err(WalError::Option {
-                option,
-                found,
-                least,
-                most,
-            })
+            Err(WalError::Option { option, found, least, most })
         };
-        within(
-            "file_bytes_max",
-            self.file_bytes_max,
-            FILE_BYTES_LEAST,
-            FILE_BYTES_MOST,
-        )?;
+        within("file_bytes_max", self.file_bytes_max, FILE_BYTES_LEAST, FILE_BYTES_MOST)?;
         let (least, most) = (ALLOCATE_BYTES_LEAST, ALLOCATE_BYTES_MOST);
         within("allocate_bytes", self.allocate_bytes, least, most)
     }
@@ -537,10 +466,7 @@ impl FileSpan {
     /// A file without a good start frame is only kept when it lies wholly below the manifest's
     /// LSN, where its own place does not matter.
     fn of(file: LogFile) -> Self {
-        Self {
-            first_lsn: file.first_lsn().unwrap_or(Lsn::ZERO),
-            name: file.name,
-        }
+        Self { first_lsn: file.first_lsn().unwrap_or(Lsn::ZERO), name: file.name }
     }
 }
 

@@ -27,10 +27,7 @@ impl LogFile {
 
 /// Opens every log file of the folder, oldest first ([WAL-1]).
 pub(crate) fn open_files(disk: &dyn Disk) -> Result<Vec<LogFile>, WalError> {
-    let fail = |source| WalError::Disk {
-        verb: "open its files",
-        source,
-    };
+    let fail = |source| WalError::Disk { verb: "open its files", source };
     let mut numbered: Vec<(u64, String)> = Vec::new();
     for name in disk.list().map_err(fail)? {
         if let Some(number) = number_of(&name) {
@@ -42,18 +39,9 @@ pub(crate) fn open_files(disk: &dyn Disk) -> Result<Vec<LogFile>, WalError> {
         let file = disk.open(&name).map_err(fail)?;
         let start = read_start(&*file).map_err(fail)?;
         if let Err(FrameFault::Version { found }) = start {
-            return Err(WalError::Version {
-                file: name,
-                found,
-                expected: VERSION,
-            });
+            return Err(WalError::Version { file: name, found, expected: VERSION });
         }
-        Ok(LogFile {
-            name,
-            number,
-            file,
-            start,
-        })
+        Ok(LogFile { name, number, file, start })
     };
     numbered.into_iter().map(open).collect()
 }
@@ -67,9 +55,7 @@ pub(crate) fn name_of(number: u64) -> String {
 pub(crate) fn salt_of(seed: u64, number: u64, first_lsn: Lsn, previous_crc: u32) -> u64 {
     [number, first_lsn.number(), u64::from(previous_crc)]
         .into_iter()
-        .fold(mix(seed), |salt, part| {
-            mix(salt ^ mix(part.wrapping_add(SALT_STEP)))
-        })
+        .fold(mix(seed), |salt, part| mix(salt ^ mix(part.wrapping_add(SALT_STEP))))
 }
 
 /// The first page boundary at or after an offset: where the frame after a sync begins.
@@ -93,9 +79,7 @@ fn read_start(file: &dyn DiskFile) -> Result<Result<FrameHeader, FrameFault>, cr
     file.read_at(0, &mut bytes)?;
     let kind_checked = |header: FrameHeader| match header.kind {
         FrameKind::Start => Ok(header),
-        kind => Err(FrameFault::Kind {
-            found: kind.number(),
-        }),
+        kind => Err(FrameFault::Kind { found: kind.number() }),
     };
     Ok(FrameHeader::decode(&bytes).and_then(kind_checked))
 }
@@ -111,13 +95,8 @@ mod tests {
     fn names_and_numbers_agree_and_nothing_else_is_taken() {
         assert_eq!(number_of(&name_of(0x1f)), Some(0x1f));
         assert_eq!(name_of(0x1f), "wal-000000000000001f.log");
-        for name in [
-            "wal-1f.log",
-            "wal-000000000000001F.log",
-            "wal-.log",
-            "segments/7",
-            "MANIFEST",
-        ] {
+        for name in ["wal-1f.log", "wal-000000000000001F.log", "wal-.log", "segments/7", "MANIFEST"]
+        {
             assert_eq!(number_of(name), None, "{name}");
         }
     }

@@ -10,8 +10,6 @@ pub(crate) fn u64_of(number: usize) -> u64 {
 
 /// A number that is known to be a length of something in memory.
 pub(crate) fn usize_of(number: impl TryInto<usize>) -> usize {
-    let Ok(converted) = number.try_into() else {
-        unreachable!("what is in memory has an address")
-    };
+    let Ok(converted) = number.try_into() else { unreachable!("what is in memory has an address") };
     converted
 }

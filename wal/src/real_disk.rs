@@ -30,10 +30,7 @@ impl RealDisk {
         let name = root.display().to_string();
         let fail = |source| translate("open folder", &name, &name, source);
         create_folders(root).map_err(fail)?;
-        let disk = Self {
-            root: root.to_path_buf(),
-            folders: Mutex::default(),
-        };
+        let disk = Self { root: root.to_path_buf(), folders: Mutex::default() };
         disk.keep_folder("", root).map_err(fail)?;
         for entry in fs::read_dir(root).map_err(fail)? {
             let entry = entry.map_err(fail)?;
@@ -69,11 +66,7 @@ impl RealDisk {
     }
 
     fn file(&self, name: &str, file: File) -> Box<dyn DiskFile> {
-        Box::new(RealFile {
-            file,
-            name: name.to_owned(),
-            folder: self.folder(),
-        })
+        Box::new(RealFile { file, name: name.to_owned(), folder: self.folder() })
     }
 
     fn error(&self, verb: &'static str, name: &str, source: io::Error) -> DiskError {
@@ -103,22 +96,14 @@ impl Disk for RealDisk {
     fn create(&self, name: &str) -> Result<Box<dyn DiskFile>, DiskError> {
         let path = self.path_for_writing(name)?;
         let mut options = OpenOptions::new();
-        let opened = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path);
+        let opened = options.read(true).write(true).create(true).truncate(true).open(path);
         let file = opened.map_err(|source| self.error("create", name, source))?;
         Ok(self.file(name, file))
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn DiskFile>, DiskError> {
         check_name(name)?;
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.root.join(name));
+        let opened = OpenOptions::new().read(true).write(true).open(self.root.join(name));
         let file = opened.map_err(|source| self.error("open", name, source))?;
         Ok(self.file(name, file))
     }
@@ -151,35 +136,25 @@ impl Disk for RealDisk {
     }
 
     fn sync_folder(&self) -> Result<(), DiskError> {
-        let handles: Vec<(String, Arc<File>)> = self
-            .folders()
-            .iter()
-            .map(|(name, file)| (name.clone(), Arc::clone(file)))
-            .collect();
+        let handles: Vec<(String, Arc<File>)> =
+            self.folders().iter().map(|(name, file)| (name.clone(), Arc::clone(file))).collect();
         // Every folder each time: keeping track of changed ones would let a caller return
         // while another caller's sync of its entry is still under way.
         for (name, handle) in handles {
             let path = self.root.join(name).display().to_string();
-            handle
-                .sync_all()
-                .map_err(|source| self.error("sync folder", &path, source))?;
+            handle.sync_all().map_err(|source| self.error("sync folder", &path, source))?;
         }
         Ok(())
     }
 
     fn lock(&self) -> Result<Box<dyn Send>, DiskError> {
         let mut options = OpenOptions::new();
-        let opened = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.root.join(LOCK_NAME));
+        let opened =
+            options.write(true).create(true).truncate(false).open(self.root.join(LOCK_NAME));
         let file = opened.map_err(|source| self.error("open", LOCK_NAME, source))?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(file)),
-            Err(TryLockError::WouldBlock) => Err(DiskError::Locked {
-                folder: self.folder(),
-            }),
+            Err(TryLockError::WouldBlock) => Err(DiskError::Locked { folder: self.folder() }),
             Err(TryLockError::Error(source)) => Err(self.error("lock", LOCK_NAME, source)),
         }
     }
@@ -215,36 +190,26 @@ impl RealFile {
 
 impl DiskFile for RealFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        self.file
-            .write_all_at(bytes, offset)
-            .map_err(|source| self.error("write", source))
+        self.file.write_all_at(bytes, offset).map_err(|source| self.error("write", source))
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         match self.file.read_exact_at(buffer, offset) {
             Err(source) if source.kind() == ErrorKind::UnexpectedEof => {
                 let end = u64::try_from(buffer.len()).map_or(u64::MAX, |len| offset + len);
-                Err(DiskError::ShortRead {
-                    name: self.name.clone(),
-                    end,
-                    len: self.len()?,
-                })
+                Err(DiskError::ShortRead { name: self.name.clone(), end, len: self.len()? })
             }
             result => result.map_err(|source| self.error("read", source)),
         }
     }
 
     fn sync(&self) -> Result<(), DiskError> {
-        self.file
-            .sync_data()
-            .map_err(|source| self.error("sync", source))
+        self.file.sync_data().map_err(|source| self.error("sync", source))
     }
 
     fn len(&self) -> Result<u64, DiskError> {
         let metadata = self.file.metadata();
-        metadata
-            .map(|metadata| metadata.len())
-            .map_err(|source| self.error("measure", source))
+        metadata.map(|metadata| metadata.len()).map_err(|source| self.error("measure", source))
     }
 
     fn allocate(&self, len: u64) -> Result<(), DiskError> {
@@ -270,9 +235,7 @@ impl DiskFile for RealFile {
     }
 
     fn truncate(&self, len: u64) -> Result<(), DiskError> {
-        self.file
-            .set_len(len)
-            .map_err(|source| self.error("truncate", source))
+        self.file.set_len(len).map_err(|source| self.error("truncate", source))
     }
 }
 

@@ -78,44 +78,22 @@ pub(crate) fn recover(
     replay: Replay<'_>,
 ) -> Result<Recovery, WalError> {
     let files = open_files(disk)?;
-    let begins_below = |file: &LogFile| {
-        file.first_lsn()
-            .is_some_and(|first| first <= manifest_durable)
-    };
+    let begins_below =
+        |file: &LogFile| file.first_lsn().is_some_and(|first| first <= manifest_durable);
     let Some(first) = files.iter().rposition(begins_below) else {
         return recover_without_start(disk, files, manifest_durable);
     };
-    let place = Place {
-        lsn: Lsn::ZERO,
-        crc: 0,
-    };
+    let place = Place { lsn: Lsn::ZERO, crc: 0 };
     let report = RecoveryReport::default();
-    let mut reader = Reader {
-        disk,
-        files: &files,
-        manifest_durable,
-        replay,
-        place,
-        tail: None,
-        report,
-    };
+    let mut reader =
+        Reader { disk, files: &files, manifest_durable, replay, place, tail: None, report };
     for index in first..files.len() {
         reader.read_file(index)?;
     }
     reader.finish()?;
-    let Reader {
-        place,
-        tail,
-        mut report,
-        ..
-    } = reader;
+    let Reader { place, tail, mut report, .. } = reader;
     report.next_lsn = place.lsn;
-    Ok(Recovery {
-        files,
-        tail,
-        place,
-        report,
-    })
+    Ok(Recovery { files, tail, place, report })
 }
 
 /// No file begins at or below the manifest's LSN: a log that has not begun, or a hole.
@@ -127,38 +105,18 @@ fn recover_without_start(
     for file in &files {
         check_unused(file, manifest_durable)?;
     }
-    let missing = |found| {
-        Err(WalError::Missing {
-            folder: disk.folder(),
-            expected: manifest_durable,
-            found,
-        })
-    };
-    if let Some((name, first)) = files
-        .iter()
-        .find_map(|file| Some((&file.name, file.first_lsn()?)))
+    let missing =
+        |found| Err(WalError::Missing { folder: disk.folder(), expected: manifest_durable, found });
+    if let Some((name, first)) = files.iter().find_map(|file| Some((&file.name, file.first_lsn()?)))
     {
-        return missing(format!(
-            "the oldest log file, {name}, begins at LSN {first}"
-        ));
+        return missing(format!("the oldest log file, {name}, begins at LSN {first}"));
     }
     if manifest_durable != Lsn::ZERO {
         return missing("there is no log file in use".to_owned());
     }
     let files_unused = files.iter().map(|file| file.name.clone()).collect();
-    let report = RecoveryReport {
-        files_unused,
-        ..RecoveryReport::default()
-    };
-    Ok(Recovery {
-        files,
-        tail: None,
-        place: Place {
-            lsn: Lsn::ZERO,
-            crc: 0,
-        },
-        report,
-    })
+    let report = RecoveryReport { files_unused, ..RecoveryReport::default() };
+    Ok(Recovery { files, tail: None, place: Place { lsn: Lsn::ZERO, crc: 0 }, report })
 }
 
 struct Reader<'a> {
@@ -180,18 +138,10 @@ impl Reader<'_> {
             self.report.files_unused.push(file.name.clone());
             return Ok(());
         };
-        let begins = Place {
-            lsn: start.first_lsn,
-            crc: start.previous_crc,
-        };
+        let begins = Place { lsn: start.first_lsn, crc: start.previous_crc };
         match &self.tail {
             Some(tail) if begins != self.place => return Err(self.misfit(file, start, tail)),
-            _ => {
-                self.place = Place {
-                    lsn: start.first_lsn,
-                    crc: start.crc,
-                }
-            }
+            _ => self.place = Place { lsn: start.first_lsn, crc: start.crc },
         }
         let mut window = FileWindow::new(&*file.file).map_err(read_error)?;
         let (report, replay) = (&mut self.report, &mut self.replay);
@@ -205,11 +155,7 @@ impl Reader<'_> {
                 replay(lsn, header.now_ms, record);
             }
         });
-        self.tail = Some(Tail {
-            index,
-            end: end.map_err(read_error)?,
-            clean: true,
-        });
+        self.tail = Some(Tail { index, end: end.map_err(read_error)?, clean: true });
         Ok(())
     }
 
@@ -310,9 +256,7 @@ fn scan_open(file: &LogFile, from: u64, missing: Lsn) -> Result<Remains, WalErro
 /// What shows that the record at `lsn` had been durable, if anything does ([WAL-21]).
 fn prove(remains: &Remains, lsn: Lsn, manifest_durable: Lsn) -> Option<String> {
     if lsn < manifest_durable {
-        return Some(format!(
-            "the manifest holds every record below LSN {manifest_durable}"
-        ));
+        return Some(format!("the manifest holds every record below LSN {manifest_durable}"));
     }
     let (offset, header) = remains.proof.as_ref()?;
     let durable = header.durable_lsn;
@@ -345,8 +289,5 @@ fn refusal(disk: &dyn Disk, file: &LogFile, tail: &Tail, lsn: Lsn, proof: String
 }
 
 fn read_error(source: DiskError) -> WalError {
-    WalError::Disk {
-        verb: "be read",
-        source,
-    }
+    WalError::Disk { verb: "be read", source }
 }

@@ -21,11 +21,9 @@ pub(crate) fn repair(disk: &dyn Disk, recovery: &Recovery) -> Result<(), WalErro
         seal(file, tail, recovery)?;
     }
     for name in &recovery.report.files_unused {
-        disk.remove(name)
-            .map_err(|source| error("remove an unused file", source))?;
+        disk.remove(name).map_err(|source| error("remove an unused file", source))?;
     }
-    disk.sync_folder()
-        .map_err(|source| error("sync its folder", source))
+    disk.sync_folder().map_err(|source| error("sync its folder", source))
 }
 
 fn make_durable(file: &dyn DiskFile, tail: &Tail) -> Result<(), DiskError> {
@@ -58,9 +56,7 @@ fn seal(file: &LogFile, tail: &Tail, recovery: &Recovery) -> Result<(), WalError
     };
     let place = recovery.place;
     let mut header = FrameHeader::bare(FrameKind::End, start.salt, place.lsn, place.crc);
-    let written = file
-        .file
-        .write_at(page_after(tail.end.position), &header.encode());
+    let written = file.file.write_at(page_after(tail.end.position), &header.encode());
     match written.and_then(|()| file.file.sync()) {
         Err(source) if source.is_no_space() => Ok(()),
         result => result.map_err(|source| error("seal its last file", source)),

@@ -132,9 +132,7 @@ impl SimDisk {
     /// An empty disk whose faults and crashes follow from the seed.
     #[must_use]
     pub fn new(seed: u64, faults: SimFaults) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(SimState::new(seed, faults))),
-        }
+        Self { state: Arc::new(Mutex::new(SimState::new(seed, faults))) }
     }
 
     /// Cuts the power and starts the machine anew: every handle opened before is dead, and so
@@ -178,11 +176,7 @@ impl SimDisk {
         let inode = state.inode(inode);
         if !inode.flip_bit(usize_of(offset), bit % 8) {
             let len = u64_of(inode.cached.len());
-            return Err(DiskError::ShortRead {
-                name: name.to_owned(),
-                end: offset + 1,
-                len,
-            });
+            return Err(DiskError::ShortRead { name: name.to_owned(), end: offset + 1, len });
         }
         state.counters.bits_flipped += 1;
         Ok(())
@@ -199,9 +193,7 @@ impl SimDisk {
     pub fn fork(&self) -> Self {
         let mut state = self.state().clone();
         state.forget_handles();
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// A file's bytes as a reader would see them now.
@@ -224,12 +216,7 @@ impl SimDisk {
     fn handle(&self, state: &mut SimState, name: &str, inode: u64) -> Box<dyn DiskFile> {
         state.inode(inode).open_handles += 1;
         let generation = state.generation;
-        Box::new(SimFile {
-            disk: self.clone(),
-            name: name.to_owned(),
-            inode,
-            generation,
-        })
+        Box::new(SimFile { disk: self.clone(), name: name.to_owned(), inode, generation })
     }
 }
 
@@ -279,10 +266,7 @@ impl Disk for SimDisk {
             return Err(DiskError::Locked { folder: folder() });
         }
         state.locked = true;
-        Ok(Box::new(SimLock {
-            disk: self.clone(),
-            generation: state.generation,
-        }))
+        Ok(Box::new(SimLock { disk: self.clone(), generation: state.generation }))
     }
 
     fn folder(&self) -> String {
@@ -301,9 +285,7 @@ impl SimFile {
     fn alive(&self) -> Result<MutexGuard<'_, SimState>, DiskError> {
         let state = self.disk.state();
         if state.generation != self.generation {
-            return Err(DiskError::Crashed {
-                name: self.name.clone(),
-            });
+            return Err(DiskError::Crashed { name: self.name.clone() });
         }
         Ok(state)
     }
@@ -321,11 +303,7 @@ impl DiskFile for SimFile {
         let end = offset.saturating_add(u64_of(buffer.len()));
         let len = u64_of(bytes.len());
         if len < end {
-            return Err(DiskError::ShortRead {
-                name: self.name.clone(),
-                end,
-                len,
-            });
+            return Err(DiskError::ShortRead { name: self.name.clone(), end, len });
         }
         buffer.copy_from_slice(&bytes[usize_of(offset)..usize_of(end)]);
         Ok(())

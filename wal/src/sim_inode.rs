@@ -33,12 +33,7 @@ enum Pending {
 impl SimInode {
     pub(crate) fn holding(contents: &[u8]) -> Self {
         let (cached, durable) = (contents.to_vec(), contents.to_vec());
-        Self {
-            cached,
-            durable,
-            pending: Vec::new(),
-            open_handles: 0,
-        }
+        Self { cached, durable, pending: Vec::new(), open_handles: 0 }
     }
 
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) {
@@ -53,10 +48,7 @@ impl SimInode {
         let first_sector = offset / SECTOR_BYTES;
         let last = end.next_multiple_of(SECTOR_BYTES).min(self.cached.len());
         let bytes = self.cached[first_sector * SECTOR_BYTES..last].to_vec();
-        self.pending.push(Pending::Write {
-            first_sector,
-            bytes,
-        });
+        self.pending.push(Pending::Write { first_sector, bytes });
     }
 
     pub(crate) fn resize(&mut self, len: usize) {
@@ -99,10 +91,7 @@ impl SimInode {
                         self.durable.resize(len, 0);
                     }
                 }
-                Pending::Write {
-                    first_sector,
-                    bytes,
-                } => {
+                Pending::Write { first_sector, bytes } => {
                     self.keep_some(index, first_sector, &bytes, &mut keeper, random, counters);
                 }
             }
@@ -155,10 +144,7 @@ impl SimInode {
 
     fn apply(&mut self, change: &Pending) {
         match change {
-            Pending::Write {
-                first_sector,
-                bytes,
-            } => self.apply_sectors(*first_sector, bytes),
+            Pending::Write { first_sector, bytes } => self.apply_sectors(*first_sector, bytes),
             Pending::Resize { len } => self.durable.resize(*len, 0),
         }
     }
@@ -205,9 +191,7 @@ impl Style {
             2 => Self::Sectors { lost_one_in: 2 },
             3 => Self::Sectors { lost_one_in: 16 },
             4 => Self::Writes,
-            _ => Self::Until {
-                index: usize_of(random.below(u64_of(pending))),
-            },
+            _ => Self::Until { index: usize_of(random.below(u64_of(pending))) },
         }
     }
 }
@@ -223,12 +207,7 @@ struct Keeper {
 
 impl Keeper {
     fn new(style: Style) -> Self {
-        Self {
-            style,
-            stuck: BTreeSet::new(),
-            resize_lost: false,
-            lost_before: false,
-        }
+        Self { style, stuck: BTreeSet::new(), resize_lost: false, lost_before: false }
     }
 
     fn throw_for_write(&self, random: &mut SimRandom) -> bool {
@@ -284,11 +263,7 @@ mod tests {
             inode.write(2048, &[2; 2000]);
             inode.crash(&mut random, &mut counters);
             assert_eq!(inode.cached[..2000], [1; 2000], "seed {seed}");
-            assert!(
-                inode.cached[2000..]
-                    .iter()
-                    .all(|byte| *byte == 0 || *byte == 2)
-            );
+            assert!(inode.cached[2000..].iter().all(|byte| *byte == 0 || *byte == 2));
         }
         assert!(counters.sectors_lost > 100, "{counters:?}");
         assert!(counters.writes_torn > 10, "{counters:?}");

@@ -61,8 +61,7 @@ impl SimState {
 
     pub(crate) fn fail_nth(&mut self, operation: SimOperation, nth: u64) {
         assert!(0 < nth, "the next operation is number 1");
-        self.scripted
-            .insert((operation, self.operations(operation) + nth));
+        self.scripted.insert((operation, self.operations(operation) + nth));
     }
 
     pub(crate) fn inode(&mut self, inode: u64) -> &mut SimInode {
@@ -73,10 +72,7 @@ impl SimState {
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<u64, DiskError> {
-        let not_found = || DiskError::NotFound {
-            name: name.to_owned(),
-            folder: folder(),
-        };
+        let not_found = || DiskError::NotFound { name: name.to_owned(), folder: folder() };
         self.names.get(name).copied().ok_or_else(not_found)
     }
 
@@ -88,10 +84,7 @@ impl SimState {
         }
         let inode = self.add_inode(SimInode::default());
         self.names.insert(name.to_owned(), inode);
-        self.pending.push(EntryChange::Create {
-            name: name.to_owned(),
-            inode,
-        });
+        self.pending.push(EntryChange::Create { name: name.to_owned(), inode });
         Ok(inode)
     }
 
@@ -100,10 +93,7 @@ impl SimState {
         let inode = self.find(from)?;
         self.names.remove(from);
         self.names.insert(to.to_owned(), inode);
-        self.pending.push(EntryChange::Rename {
-            from: from.to_owned(),
-            to: to.to_owned(),
-        });
+        self.pending.push(EntryChange::Rename { from: from.to_owned(), to: to.to_owned() });
         Ok(())
     }
 
@@ -111,9 +101,7 @@ impl SimState {
         self.count(SimOperation::Remove, name)?;
         self.find(name)?;
         self.names.remove(name);
-        self.pending.push(EntryChange::Remove {
-            name: name.to_owned(),
-        });
+        self.pending.push(EntryChange::Remove { name: name.to_owned() });
         Ok(())
     }
 
@@ -145,8 +133,7 @@ impl SimState {
             self.inode(inode).write(usize_of(at), bytes);
             return Ok(());
         }
-        self.inode(inode)
-            .write(usize_of(at), &bytes[..usize_of(room)]);
+        self.inode(inode).write(usize_of(at), &bytes[..usize_of(room)]);
         Err(self.no_space("write", name))
     }
 
@@ -157,11 +144,7 @@ impl SimState {
         }
         let room = self.room_for(inode, len);
         self.inode(inode).resize(usize_of(room));
-        if room < len {
-            Err(self.no_space("allocate", name))
-        } else {
-            Ok(())
-        }
+        if room < len { Err(self.no_space("allocate", name)) } else { Ok(()) }
     }
 
     pub(crate) fn sync(&mut self, inode: u64, name: &str) -> Result<(), DiskError> {
@@ -220,11 +203,7 @@ impl SimState {
         }
         *counter += 1;
         let source = io::Error::from_raw_os_error(EIO);
-        Err(DiskError::Io {
-            verb: operation.verb(),
-            name: name.to_owned(),
-            source,
-        })
+        Err(DiskError::Io { verb: operation.verb(), name: name.to_owned(), source })
     }
 
     pub(crate) fn put(&mut self, name: &str, contents: &[u8]) {
@@ -236,9 +215,7 @@ impl SimState {
 
     pub(crate) fn forget_handles(&mut self) {
         self.locked = false;
-        self.inodes
-            .values_mut()
-            .for_each(|inode| inode.open_handles = 0);
+        self.inodes.values_mut().for_each(|inode| inode.open_handles = 0);
     }
 
     fn add_inode(&mut self, inode: SimInode) -> u64 {
@@ -254,21 +231,14 @@ impl SimState {
         let Some(capacity) = self.faults.capacity_bytes else {
             return wanted;
         };
-        let held = self
-            .names
-            .values()
-            .filter_map(|number| self.inodes.get(number));
+        let held = self.names.values().filter_map(|number| self.inodes.get(number));
         let used: u64 = held.map(|inode| u64_of(inode.cached.len())).sum();
         wanted.min(own + capacity.saturating_sub(used)).max(own)
     }
 
     fn no_space(&mut self, verb: &'static str, name: &str) -> DiskError {
         self.counters.no_space += 1;
-        DiskError::NoSpace {
-            verb,
-            name: name.to_owned(),
-            folder: folder(),
-        }
+        DiskError::NoSpace { verb, name: name.to_owned(), folder: folder() }
     }
 
     /// Each entry change survives or not, and none survives without the earlier ones of the
@@ -316,8 +286,7 @@ impl SimState {
             EntryChange::Create { inode, .. } => Some(*inode),
             _ => None,
         }));
-        self.inodes
-            .retain(|number, inode| reachable.contains(number) || inode.open_handles != 0);
+        self.inodes.retain(|number, inode| reachable.contains(number) || inode.open_handles != 0);
     }
 }
 

@@ -20,10 +20,7 @@ fn records_come_back_in_order_with_their_times() {
     assert_eq!(replayed, written);
     assert_eq!((report.batches_read, report.records_replayed), (2, 4));
     assert_eq!((report.now_ms, report.cut), (Some(30), None));
-    assert_eq!(
-        (log.next_lsn(), log.durable_lsn()),
-        (Lsn::new(4), Lsn::new(4))
-    );
+    assert_eq!((log.next_lsn(), log.durable_lsn()), (Lsn::new(4), Lsn::new(4)));
 }
 
 #[test]
@@ -48,23 +45,12 @@ fn files_are_sealed_when_full_and_begun_at_the_next_record() {
     let (mut next, mut crc) = (0, 0);
     for name in &files {
         let frames = frames(&disk.contents(name).unwrap());
-        assert_eq!(
-            (frames[0].first_lsn, frames[0].previous_crc),
-            (next, crc),
-            "[WAL-7]"
-        );
+        assert_eq!((frames[0].first_lsn, frames[0].previous_crc), (next, crc), "[WAL-7]");
         crc = frames[0].crc;
         for frame in &frames[1..] {
             assert_eq!(frame.salt, frames[0].salt, "[WAL-8]");
-            assert_eq!(
-                (frame.first_lsn, frame.previous_crc),
-                (next, crc),
-                "[WAL-7]"
-            );
-            assert_eq!(
-                frame.durable_lsn, next,
-                "each batch was synced before the next"
-            );
+            assert_eq!((frame.first_lsn, frame.previous_crc), (next, crc), "[WAL-7]");
+            assert_eq!(frame.durable_lsn, next, "each batch was synced before the next");
             if frame.kind == Kind::Batch {
                 assert_eq!(frame.offset % 4096, 0, "[WAL-12]");
                 (next, crc) = (next + 1, frame.crc);
@@ -160,16 +146,8 @@ fn release_removes_whole_files_below_and_never_the_newest() {
     assert_eq!(log.release(Lsn::new(12)).unwrap(), 2);
     log.close().unwrap();
     let (mut log, report, replayed) = open(&disk, 10).unwrap();
-    assert_eq!(
-        (report.next_lsn, replayed.len()),
-        (Lsn::new(12), 2),
-        "records 10 and 11"
-    );
-    assert_eq!(
-        log.release(Lsn::new(12)).unwrap(),
-        0,
-        "the newest file tells where to go on"
-    );
+    assert_eq!((report.next_lsn, replayed.len()), (Lsn::new(12), 2), "records 10 and 11");
+    assert_eq!(log.release(Lsn::new(12)).unwrap(), 0, "the newest file tells where to go on");
     append(&mut log, &[1]).unwrap();
     assert_eq!(log.release(Lsn::new(12)).unwrap(), 1);
 }
@@ -187,10 +165,7 @@ fn files_below_the_manifest_need_not_be_there() {
     tilekv_wal::Disk::remove(&disk, &names[1]).unwrap();
     let (_, report, replayed) = open(&disk.fork(), 7).unwrap();
     assert_eq!((report.next_lsn, replayed[0].lsn), (Lsn::new(12), 7));
-    let Err(WalError::Missing {
-        expected, found, ..
-    }) = open(&disk, 2).map(|_| ())
-    else {
+    let Err(WalError::Missing { expected, found, .. }) = open(&disk, 2).map(|_| ()) else {
         panic!("records 3 to 5 are needed and gone")
     };
     assert_eq!(expected, Lsn::new(3));
@@ -209,10 +184,7 @@ fn a_folder_that_lost_its_log_is_refused() {
     log.sync().unwrap();
     let (_, _, replayed) = open(&disk, 5).unwrap();
     assert_eq!(replayed[0].lsn, 5);
-    assert!(
-        Log::create(shared(&disk), SMALL, Lsn::new(5), 1).is_err(),
-        "there is a log now"
-    );
+    assert!(Log::create(shared(&disk), SMALL, Lsn::new(5), 1).is_err(), "there is a log now");
 }
 
 #[test]
@@ -231,10 +203,7 @@ fn a_full_disk_refuses_a_batch_and_nothing_else() {
     let (mut log, _, _) = open(&disk, 0).unwrap();
     let mut written = append(&mut log, &[1000]).unwrap();
     log.sync().unwrap();
-    disk.set_faults(SimFaults {
-        capacity_bytes: Some(40 << 10),
-        ..SimFaults::default()
-    });
+    disk.set_faults(SimFaults { capacity_bytes: Some(40 << 10), ..SimFaults::default() });
     let refused = loop {
         match append(&mut log, &[3000]) {
             Ok(records) => written.extend(records),
@@ -242,15 +211,10 @@ fn a_full_disk_refuses_a_batch_and_nothing_else() {
         }
         log.sync().unwrap();
     };
-    let WalError::NoSpace { source } = refused else {
-        panic!("{refused}")
-    };
+    let WalError::NoSpace { source } = refused else { panic!("{refused}") };
     assert!(matches!(source, DiskError::NoSpace { .. }));
     assert!(append(&mut log, &[3000]).is_err(), "still full");
-    assert_eq!(
-        log.sync().unwrap().number(),
-        u64::try_from(written.len()).unwrap()
-    );
+    assert_eq!(log.sync().unwrap().number(), u64::try_from(written.len()).unwrap());
     assert!(0 < log.release(log.durable_lsn()).unwrap());
     written.extend(append(&mut log, &[3000]).unwrap());
     log.close().unwrap();
@@ -267,16 +231,10 @@ fn a_log_opens_on_a_full_disk() {
     append(&mut log, &[8000]).unwrap();
     log.sync().unwrap();
     drop(log);
-    disk.set_faults(SimFaults {
-        capacity_bytes: Some(1),
-        ..SimFaults::default()
-    });
+    disk.set_faults(SimFaults { capacity_bytes: Some(1), ..SimFaults::default() });
     let (mut log, report, replayed) = open(&disk, 0).unwrap();
     assert_eq!((report.next_lsn, replayed.len()), (Lsn::new(1), 1));
-    assert!(matches!(
-        append(&mut log, &[1]),
-        Err(WalError::NoSpace { .. })
-    ));
+    assert!(matches!(append(&mut log, &[1]), Err(WalError::NoSpace { .. })));
     disk.set_faults(SimFaults::default());
     append(&mut log, &[1]).unwrap();
     log.sync().unwrap();
@@ -286,18 +244,8 @@ fn a_log_opens_on_a_full_disk() {
 #[test]
 fn options_outside_their_bounds_are_refused() {
     let tried = |file_bytes_max, allocate_bytes| {
-        let options = LogOptions {
-            file_bytes_max,
-            allocate_bytes,
-        };
-        Log::open(
-            shared(&sound_disk()),
-            options,
-            Lsn::ZERO,
-            0,
-            &mut |_, _, _| (),
-        )
-        .is_ok()
+        let options = LogOptions { file_bytes_max, allocate_bytes };
+        Log::open(shared(&sound_disk()), options, Lsn::ZERO, 0, &mut |_, _, _| ()).is_ok()
     };
     let (file_least, file_most) = (limits::FILE_BYTES_LEAST, limits::FILE_BYTES_MOST);
     let (step_least, step_most) = (limits::ALLOCATE_BYTES_LEAST, limits::ALLOCATE_BYTES_MOST);
@@ -311,10 +259,7 @@ fn a_batch_that_is_too_large_is_refused_and_the_log_goes_on() {
     let (mut log, _, _) = open(&sound_disk(), 0).unwrap();
     let longest = limits::BATCH_BYTES_MAX - limits::HEADER_BYTES - limits::TABLE_ENTRY_BYTES;
     let refused = log.append(0, &[vec![0; longest + 1]]);
-    assert!(matches!(
-        refused,
-        Err(WalError::TooLarge { records: 1, .. })
-    ));
+    assert!(matches!(refused, Err(WalError::TooLarge { records: 1, .. })));
     log.append(0, &[vec![0; longest]]).unwrap();
     assert_eq!(log.sync().unwrap(), Lsn::new(1));
 }

@@ -52,24 +52,14 @@ fn any_flipped_byte_is_refused_or_cut_or_harmless() {
     for name in log_files(&disk) {
         for at in 0..disk.contents(&name).unwrap().len() {
             let disk = disk.fork();
-            disk.flip_bit(
-                &name,
-                u64::try_from(at).unwrap(),
-                u8::try_from(at % 8).unwrap(),
-            )
-            .unwrap();
-            let before: Vec<_> = log_files(&disk)
-                .iter()
-                .map(|name| disk.contents(name))
-                .collect();
+            disk.flip_bit(&name, u64::try_from(at).unwrap(), u8::try_from(at % 8).unwrap())
+                .unwrap();
+            let before: Vec<_> = log_files(&disk).iter().map(|name| disk.contents(name)).collect();
             let hit = damaged(&all, &name, at).filter(|frame| frame.kind != Kind::End);
             match (open(&disk, 0), hit) {
                 (Ok((_, report, replayed)), None) => {
                     assert_eq!(replayed, records, "{name} {at}");
-                    assert_eq!(
-                        report.next_lsn.number(),
-                        u64::try_from(records.len()).unwrap()
-                    );
+                    assert_eq!(report.next_lsn.number(), u64::try_from(records.len()).unwrap());
                     harmless += 1;
                 }
                 (Ok((_, report, replayed)), Some(frame)) => {
@@ -77,25 +67,15 @@ fn any_flipped_byte_is_refused_or_cut_or_harmless() {
                     let kept = usize::try_from(frame.first_lsn).unwrap();
                     assert_eq!(replayed, records[..kept], "{name} {at}");
                     let found = report.cut.expect("a cut is reported");
-                    assert_eq!(
-                        (found.file, found.lsn.number()),
-                        (name.clone(), frame.first_lsn)
-                    );
+                    assert_eq!((found.file, found.lsn.number()), (name.clone(), frame.first_lsn));
                     cut += 1;
                 }
-                (
-                    Err(WalError::Corrupt {
-                        file, offset, lsn, ..
-                    }),
-                    Some(frame),
-                ) => {
+                (Err(WalError::Corrupt { file, offset, lsn, .. }), Some(frame)) => {
                     let expected = (frame.offset, frame.first_lsn);
                     assert_eq!((usize::try_from(offset).unwrap(), lsn.number()), expected);
                     assert_eq!(file, name);
-                    let after: Vec<_> = log_files(&disk)
-                        .iter()
-                        .map(|name| disk.contents(name))
-                        .collect();
+                    let after: Vec<_> =
+                        log_files(&disk).iter().map(|name| disk.contents(name)).collect();
                     assert!(before == after, "{name} {at}: a refusal changes nothing");
                     refused += 1;
                 }
@@ -103,10 +83,7 @@ fn any_flipped_byte_is_refused_or_cut_or_harmless() {
             }
         }
     }
-    assert!(
-        2000 < refused && 100 < cut && 10_000 < harmless,
-        "{refused} {cut} {harmless}"
-    );
+    assert!(2000 < refused && 100 < cut && 10_000 < harmless, "{refused} {cut} {harmless}");
 }
 
 #[test]
@@ -114,10 +91,7 @@ fn after_a_clean_shutdown_any_flip_in_any_batch_is_refused() {
     let (disk, _) = written_log();
     let (log, _, _) = open(&disk, 0).unwrap();
     log.close().unwrap();
-    for (name, frame) in all_frames(&disk)
-        .iter()
-        .filter(|(_, frame)| frame.kind == Kind::Batch)
-    {
+    for (name, frame) in all_frames(&disk).iter().filter(|(_, frame)| frame.kind == Kind::Batch) {
         for at in frame.offset..frame.end {
             let disk = disk.fork();
             disk.flip_bit(name, u64::try_from(at).unwrap(), 3).unwrap();
@@ -125,10 +99,7 @@ fn after_a_clean_shutdown_any_flip_in_any_batch_is_refused() {
             let WalError::Corrupt { file, offset, .. } = &error else {
                 panic!("{name} {at}: {error}")
             };
-            assert_eq!(
-                (file, *offset),
-                (name, u64::try_from(frame.offset).unwrap())
-            );
+            assert_eq!((file, *offset), (name, u64::try_from(frame.offset).unwrap()));
         }
     }
 }
@@ -143,21 +114,13 @@ fn truncated_anywhere_the_last_file_gives_exactly_the_batches_that_are_left() {
         let disk = disk.fork();
         disk.put(&last, &contents[..len]);
         let whole = |(name, frame): &&(String, Frame)| *name != last || frame.end <= len;
-        let left: usize = all
-            .iter()
-            .filter(whole)
-            .map(|(_, frame)| frame.records.len())
-            .sum();
+        let left: usize = all.iter().filter(whole).map(|(_, frame)| frame.records.len()).sum();
         let (mut log, report, replayed) = open(&disk, 0).unwrap();
         assert_eq!(replayed, records[..left], "cut at {len}");
         assert_eq!(report.next_lsn, log.next_lsn());
         append(&mut log, &[1]).unwrap();
         log.sync().unwrap();
-        assert_eq!(
-            open(&disk, 0).unwrap().2.len(),
-            left + 1,
-            "cut at {len}, and written on"
-        );
+        assert_eq!(open(&disk, 0).unwrap().2.len(), left + 1, "cut at {len}, and written on");
     }
 }
 
@@ -166,11 +129,7 @@ fn truncated_anywhere_an_earlier_file_is_refused_unless_all_its_batches_are_left
     let (disk, records) = written_log();
     let first = log_files(&disk).remove(0);
     let contents = disk.contents(&first).unwrap();
-    let last_batch = frames(&contents)
-        .iter()
-        .rfind(|frame| frame.kind == Kind::Batch)
-        .unwrap()
-        .end;
+    let last_batch = frames(&contents).iter().rfind(|frame| frame.kind == Kind::Batch).unwrap().end;
     for len in 0..contents.len() {
         let disk = disk.fork();
         disk.put(&first, &contents[..len]);
@@ -201,15 +160,11 @@ fn a_torn_tail_stays_cut_and_its_stale_batches_never_return() {
     // The middle one of three batches that no sync covered is lost; the last one is whole.
     let name = log_files(&disk).remove(0);
     let torn = frames(&disk.contents(&name).unwrap())[3].clone();
-    disk.flip_bit(&name, u64::try_from(torn.offset + 80).unwrap(), 0)
-        .unwrap();
+    disk.flip_bit(&name, u64::try_from(torn.offset + 80).unwrap(), 0).unwrap();
     let (mut log, report, replayed) = open(&disk, 0).unwrap();
     records.extend(append_expected(&replayed, 1));
     let cut = report.cut.expect("a torn tail");
-    assert_eq!(
-        (cut.lsn, cut.batches_whole, cut.records_whole),
-        (Lsn::new(2), 1, 1)
-    );
+    assert_eq!((cut.lsn, cut.batches_whole, cut.records_whole), (Lsn::new(2), 1, 1));
     assert_eq!(cut.offset, u64::try_from(torn.offset).unwrap());
     assert_eq!(replayed, records);
     records.extend(append(&mut log, &[7]).unwrap());
@@ -234,14 +189,7 @@ fn a_file_of_another_version_is_refused_and_left_as_it_is() {
     contents[60..64].copy_from_slice(&crc.to_le_bytes());
     disk.put(&name, &contents);
     let error = open(&disk, 0).map(|_| ()).unwrap_err();
-    let WalError::Version {
-        file,
-        found,
-        expected,
-    } = error
-    else {
-        panic!("{error}")
-    };
+    let WalError::Version { file, found, expected } = error else { panic!("{error}") };
     assert_eq!((file, found, expected), (name.clone(), 2, 1));
     assert_eq!(disk.contents(&name).unwrap(), contents);
 }
@@ -260,10 +208,7 @@ fn a_read_error_is_no_torn_tail() {
         let disk = disk.fork();
         disk.fail_nth(tilekv_wal::SimOperation::Read, nth);
         let refused = open(&disk, 0).map(|_| ());
-        assert!(
-            matches!(refused, Err(WalError::Disk { .. })),
-            "read {nth}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(WalError::Disk { .. })), "read {nth}: {refused:?}");
         open(&disk, 0).unwrap();
     }
 }

@@ -54,17 +54,10 @@ fn frame(file: &[u8], offset: usize) -> Option<Frame> {
     };
     let (count, body_bytes) = (size_at(header, 40), size_at(header, 44));
     assert_eq!(u32_at(header, 56), 0, "reserved");
-    assert_eq!(
-        u32_at(header, 60),
-        crc32fast::hash(&header[..60]),
-        "header checksum"
-    );
+    assert_eq!(u32_at(header, 60), crc32fast::hash(&header[..60]), "header checksum");
     let body = &file[offset + 64..offset + 64 + body_bytes];
     let (table, mut rest) = body.split_at(8 * count);
-    assert!(
-        kind != Kind::Batch || u32_at(header, 52) == crc32fast::hash(table),
-        "table checksum"
-    );
+    assert!(kind != Kind::Batch || u32_at(header, 52) == crc32fast::hash(table), "table checksum");
     let mut records = Vec::new();
     for entry in table.chunks(8) {
         let (record, after) = rest.split_at(size_at(entry, 0));

@@ -19,14 +19,7 @@ fn files_can_be_made_read_renamed_and_removed() {
     file.read_at(9_996, &mut buffer).unwrap();
     assert_eq!(&buffer, b"\0\0abcd");
     let past = file.read_at(9_999, &mut buffer);
-    assert!(matches!(
-        past,
-        Err(DiskError::ShortRead {
-            end: 10_005,
-            len: 10_002,
-            ..
-        })
-    ));
+    assert!(matches!(past, Err(DiskError::ShortRead { end: 10_005, len: 10_002, .. })));
     file.truncate(3).unwrap();
     file.allocate(2).unwrap();
     assert_eq!(file.len().unwrap(), 3, "allocating never shortens");
@@ -35,33 +28,21 @@ fn files_can_be_made_read_renamed_and_removed() {
     assert_eq!(disk.list().unwrap(), ["two"]);
     assert!(disk.exists("two").unwrap() && !disk.exists("segments/one").unwrap());
     disk.remove("two").unwrap();
-    assert!(matches!(
-        disk.open("two").map(|_| ()),
-        Err(DiskError::NotFound { .. })
-    ));
-    assert!(matches!(
-        disk.create("../two").map(|_| ()),
-        Err(DiskError::Name { .. })
-    ));
+    assert!(matches!(disk.open("two").map(|_| ()), Err(DiskError::NotFound { .. })));
+    assert!(matches!(disk.create("../two").map(|_| ()), Err(DiskError::Name { .. })));
 }
 
 #[test]
 fn a_folder_is_locked_once() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, two) = (
-        RealDisk::open(folder.path()).unwrap(),
-        RealDisk::open(folder.path()).unwrap(),
-    );
+    let (one, two) =
+        (RealDisk::open(folder.path()).unwrap(), RealDisk::open(folder.path()).unwrap());
     let lock = one.lock().unwrap();
     let Err(DiskError::Locked { folder: named }) = two.lock().map(|_| ()) else {
         panic!("the folder is in use")
     };
     assert_eq!(named, folder.path().display().to_string());
-    assert_eq!(
-        two.list().unwrap(),
-        Vec::<String>::new(),
-        "the lock file is no file of the store"
-    );
+    assert_eq!(two.list().unwrap(), Vec::<String>::new(), "the lock file is no file of the store");
     drop(lock);
     two.lock().unwrap();
 }

@@ -22,19 +22,8 @@ fn an_entry_is_volatile_until_its_folder_is_synced() {
         synced.crash();
         assert_eq!(synced.list().unwrap(), ["new"]);
     }
-    let names = |list: &[&str]| {
-        list.iter()
-            .map(|name| (*name).to_owned())
-            .collect::<Vec<_>>()
-    };
-    for list in [
-        &["new"][..],
-        &["old"],
-        &["new", "old"],
-        &["new", "renamed"],
-        &["renamed"],
-        &[],
-    ] {
+    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    for list in [&["new"][..], &["old"], &["new", "old"], &["new", "renamed"], &["renamed"], &[]] {
         assert!(outcomes.contains(&names(list)), "never {list:?}");
     }
     assert_eq!(outcomes.len(), 6, "{outcomes:?}");
@@ -45,22 +34,13 @@ fn handles_and_locks_die_with_the_machine() {
     let disk = sound_disk();
     let file = disk.create("file").unwrap();
     let lock = disk.lock().unwrap();
-    assert!(matches!(
-        disk.lock().map(|_| ()),
-        Err(DiskError::Locked { .. })
-    ));
+    assert!(matches!(disk.lock().map(|_| ()), Err(DiskError::Locked { .. })));
     disk.crash();
-    assert!(matches!(
-        file.write_at(0, b"x"),
-        Err(DiskError::Crashed { .. })
-    ));
+    assert!(matches!(file.write_at(0, b"x"), Err(DiskError::Crashed { .. })));
     assert!(matches!(file.sync(), Err(DiskError::Crashed { .. })));
     let again = disk.lock().unwrap();
     drop(lock);
-    assert!(
-        disk.lock().is_err(),
-        "the dead machine's lock does not free the new one"
-    );
+    assert!(disk.lock().is_err(), "the dead machine's lock does not free the new one");
     drop(again);
     disk.lock().unwrap();
 }
@@ -68,17 +48,13 @@ fn handles_and_locks_die_with_the_machine() {
 #[test]
 fn the_same_seed_takes_the_same_course() {
     let course = |seed| {
-        let faults = SimFaults {
-            write_errors_per_million: 100_000,
-            ..SimFaults::default()
-        };
+        let faults = SimFaults { write_errors_per_million: 100_000, ..SimFaults::default() };
         let disk = SimDisk::new(seed, faults);
         let mut outcome = Vec::new();
         for round in 0..20_u64 {
-            let written = disk.create("file").and_then(|file| {
-                file.write_at(round * 700, &[7; 3000])
-                    .and_then(|()| file.sync())
-            });
+            let written = disk
+                .create("file")
+                .and_then(|file| file.write_at(round * 700, &[7; 3000]).and_then(|()| file.sync()));
             outcome.push(written.is_ok());
             disk.sync_folder().unwrap();
             disk.crash();
@@ -97,40 +73,19 @@ fn scripted_failures_hit_the_operation_that_was_named() {
     disk.fail_nth(SimOperation::Read, 2);
     let mut buffer = [0; 8];
     file.read_at(0, &mut buffer).unwrap();
-    assert!(matches!(
-        file.read_at(0, &mut buffer),
-        Err(DiskError::Io { verb: "read", .. })
-    ));
+    assert!(matches!(file.read_at(0, &mut buffer), Err(DiskError::Io { verb: "read", .. })));
     file.read_at(0, &mut buffer).unwrap();
-    assert_eq!(
-        (
-            disk.operations(SimOperation::Read),
-            disk.counters().read_errors
-        ),
-        (3, 1)
-    );
+    assert_eq!((disk.operations(SimOperation::Read), disk.counters().read_errors), (3, 1));
 }
 
 #[test]
 fn a_full_disk_takes_what_fits_and_says_so() {
-    let disk = SimDisk::new(
-        0,
-        SimFaults {
-            capacity_bytes: Some(1000),
-            ..SimFaults::default()
-        },
-    );
+    let disk = SimDisk::new(0, SimFaults { capacity_bytes: Some(1000), ..SimFaults::default() });
     let file = disk.create("file").unwrap();
-    assert!(matches!(
-        file.allocate(1001),
-        Err(DiskError::NoSpace { .. })
-    ));
+    assert!(matches!(file.allocate(1001), Err(DiskError::NoSpace { .. })));
     assert_eq!(file.len().unwrap(), 1000);
     file.write_at(500, &[1; 500]).unwrap();
-    assert!(matches!(
-        file.write_at(999, &[1; 2]),
-        Err(DiskError::NoSpace { .. })
-    ));
+    assert!(matches!(file.write_at(999, &[1; 2]), Err(DiskError::NoSpace { .. })));
     file.truncate(10).unwrap();
     file.write_at(10, &[1; 990]).unwrap();
     assert_eq!(disk.counters().no_space, 2);
@@ -140,10 +95,7 @@ fn a_full_disk_takes_what_fits_and_says_so() {
 
 #[test]
 fn a_misdirected_write_is_seen_only_after_the_cache_is_gone() {
-    let faults = SimFaults {
-        misdirected_per_million: 1_000_000,
-        ..SimFaults::default()
-    };
+    let faults = SimFaults { misdirected_per_million: 1_000_000, ..SimFaults::default() };
     let disk = SimDisk::new(9, SimFaults::default());
     disk.put("file", &[0; 512 * 64]);
     disk.set_faults(faults);
@@ -153,11 +105,7 @@ fn a_misdirected_write_is_seen_only_after_the_cache_is_gone() {
     assert_eq!(disk.contents("file").unwrap()[..512], [5; 512]);
     disk.crash();
     let left = disk.contents("file").unwrap();
-    assert_eq!(
-        left[..512],
-        [0; 512],
-        "this seed's stray is not the place itself"
-    );
+    assert_eq!(left[..512], [0; 512], "this seed's stray is not the place itself");
     assert_eq!(left.iter().filter(|byte| **byte == 5).count(), 512);
     assert_eq!(disk.counters().misdirected, 1);
 }
@@ -170,12 +118,6 @@ fn a_flipped_bit_is_there_before_and_after_a_crash() {
     assert_eq!(disk.contents("file").unwrap()[9], 128);
     disk.crash();
     assert_eq!(disk.contents("file").unwrap()[9], 128);
-    assert!(matches!(
-        disk.flip_bit("file", 10, 0),
-        Err(DiskError::ShortRead { .. })
-    ));
-    assert!(matches!(
-        disk.flip_bit("none", 0, 0),
-        Err(DiskError::NotFound { .. })
-    ));
+    assert!(matches!(disk.flip_bit("file", 10, 0), Err(DiskError::ShortRead { .. })));
+    assert!(matches!(disk.flip_bit("none", 0, 0), Err(DiskError::NotFound { .. })));
 }

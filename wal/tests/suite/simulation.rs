@@ -8,8 +8,7 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tilekv_wal::{
-    Disk, Log, LogStatistics, Lsn, SimCounters, SimDisk, SimFaults, SimOperation, SyncTask,
-    WalError,
+    Log, LogStatistics, Lsn, SimCounters, SimDisk, SimFaults, SimOperation, SyncTask, WalError,
 };
 
 use crate::support::{Record, content, log_files, open};
@@ -79,20 +78,9 @@ type Outcome<T = ()> = Result<T, String>;
 impl Life {
     fn begin(seed: u64, faults: SimFaults) -> Outcome<Self> {
         let (disk, written) = (SimDisk::new(seed, faults), Vec::new());
-        let totals = Totals {
-            lives: 1,
-            ..Totals::default()
-        };
+        let totals = Totals { lives: 1, ..Totals::default() };
         let (log, task) = (None, None);
-        let mut life = Self {
-            disk,
-            log,
-            task,
-            written,
-            acknowledged: 0,
-            manifest: 0,
-            totals,
-        };
+        let mut life = Self { disk, log, task, written, acknowledged: 0, manifest: 0, totals };
         life.reopen()?;
         Ok(life)
     }
@@ -107,9 +95,7 @@ impl Life {
             }
             Step::AppendCopy { offset } => {
                 let name = log_files(&self.disk).pop();
-                let bytes = name
-                    .and_then(|name| self.disk.contents(&name))
-                    .unwrap_or_default();
+                let bytes = name.and_then(|name| self.disk.contents(&name)).unwrap_or_default();
                 let from = usize::from(*offset).min(bytes.len()) / 8 * 8;
                 let to = (from + 5000).min(bytes.len());
                 self.append(vec![bytes[from..to].to_vec()])
@@ -138,10 +124,7 @@ impl Life {
             }
             Step::Capacity { pages } => {
                 let capacity_bytes = pages.map(|pages| u64::from(pages) * 4096);
-                let faults = SimFaults {
-                    capacity_bytes,
-                    ..self.disk.faults()
-                };
+                let faults = SimFaults { capacity_bytes, ..self.disk.faults() };
                 self.disk.set_faults(faults);
                 Ok(())
             }
@@ -153,9 +136,8 @@ impl Life {
         let now_ms = i64::try_from(first).unwrap() - 5;
         let result = self.log().append(now_ms, &contents);
         let records = (first..).zip(contents);
-        let records: Vec<Record> = records
-            .map(|(lsn, bytes)| Record { lsn, now_ms, bytes })
-            .collect();
+        let records: Vec<Record> =
+            records.map(|(lsn, bytes)| Record { lsn, now_ms, bytes }).collect();
         match result {
             Ok(_) => self.written.extend(records),
             Err(WalError::NoSpace { .. }) => {
@@ -210,9 +192,7 @@ impl Life {
     }
 
     fn flush(&mut self, back: u64) -> Outcome {
-        self.manifest = self
-            .manifest
-            .max(self.log().durable_lsn().number().saturating_sub(back));
+        self.manifest = self.manifest.max(self.log().durable_lsn().number().saturating_sub(back));
         let below = Lsn::new(self.manifest);
         match self.log().release(below) {
             Ok(removed) => self.totals.released += removed,
@@ -240,10 +220,7 @@ impl Life {
     fn failed(&mut self, error: &WalError) -> Outcome {
         fatal(error)?;
         self.totals.failures += 1;
-        if !matches!(
-            self.log().append(0, &[b"after"]),
-            Err(WalError::Poisoned { .. })
-        ) {
+        if !matches!(self.log().append(0, &[b"after"]), Err(WalError::Poisoned { .. })) {
             return Err("a log went on after a failure".to_owned());
         }
         self.restart(self.totals.failures.is_multiple_of(2))
@@ -285,17 +262,11 @@ impl Life {
 
     fn check(&mut self, next: u64, replayed: &[Record]) -> Outcome {
         if next < self.acknowledged {
-            return Err(format!(
-                "acknowledged up to {}, recovered {next}",
-                self.acknowledged
-            ));
+            return Err(format!("acknowledged up to {}, recovered {next}", self.acknowledged));
         }
         let kept = usize::try_from(next).unwrap();
         if self.written.len() < kept {
-            return Err(format!(
-                "{} records written, {next} recovered",
-                self.written.len()
-            ));
+            return Err(format!("{} records written, {next} recovered", self.written.len()));
         }
         self.totals.records_lost += u64::try_from(self.written.len() - kept).unwrap();
         self.written.truncate(kept);
@@ -315,10 +286,7 @@ impl Life {
     }
 
     fn add_statistics(&mut self) {
-        let statistics = self
-            .log
-            .as_ref()
-            .map_or(LogStatistics::default(), Log::statistics);
+        let statistics = self.log.as_ref().map_or(LogStatistics::default(), Log::statistics);
         self.totals.files += statistics.files_begun;
     }
 
@@ -374,7 +342,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 fn no_life_loses_an_acknowledged_record_or_is_refused() {
     let sum = Cell::new(Totals::default());
     let strategy = (any::<u64>(), proptest::collection::vec(any_step(), 1..60));
-    let mut runner = TestRunner::new(Config::with_cases(4000));
+    let mut runner =
+        TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(4000) });
     let result = runner.run(&strategy, |(seed, steps)| {
         let totals = live(seed, &steps, SimFaults::default()).map_err(TestCaseError::fail)?;
         sum.set(add(sum.get(), totals));
@@ -410,36 +379,21 @@ fn no_life_loses_an_acknowledged_record_or_is_refused() {
 
 #[test]
 fn the_simulation_sees_a_disk_whose_syncs_lie() {
-    let file_lies = SimFaults {
-        file_syncs_lie: true,
-        ..SimFaults::default()
-    };
-    let folder_lies = SimFaults {
-        folder_syncs_lie: true,
-        ..SimFaults::default()
-    };
+    let file_lies = SimFaults { file_syncs_lie: true, ..SimFaults::default() };
+    let folder_lies = SimFaults { folder_syncs_lie: true, ..SimFaults::default() };
     let steps = [
-        Step::Append {
-            sizes: vec![100; 4],
-        },
+        Step::Append { sizes: vec![100; 4] },
         Step::Sync,
-        Step::Append {
-            sizes: vec![100; 4],
-        },
+        Step::Append { sizes: vec![100; 4] },
         Step::Sync,
         Step::Crash,
     ];
     for (story, faults) in [("files", file_lies), ("folders", folder_lies)] {
-        let caught = (0..100)
-            .filter(|seed| live(*seed, &steps, faults.clone()).is_err())
-            .count();
+        let caught = (0..100).filter(|seed| live(*seed, &steps, faults.clone()).is_err()).count();
         assert!(20 < caught, "{story}: caught {caught} of 100");
     }
     let sound = |seed| live(seed, &steps, SimFaults::default()).is_ok();
-    assert!(
-        (0..100).all(sound),
-        "the same steps pass on a disk that does not lie"
-    );
+    assert!((0..100).all(sound), "the same steps pass on a disk that does not lie");
 }
 
 fn add(sum: Totals, more: Totals) -> Totals {

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use tilekv_wal::{Disk, Log, LogOptions, Lsn, RecoveryReport, SimDisk, SimFaults, WalError};
 
 /// Files of 16 KiB that grow by a page: many files from few bytes.
-pub(crate) const SMALL: LogOptions = LogOptions {
-    file_bytes_max: 16 << 10,
-    allocate_bytes: 4096,
-};
+pub(crate) const SMALL: LogOptions = LogOptions { file_bytes_max: 16 << 10, allocate_bytes: 4096 };
 
 /// A record as it was written or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,19 +36,10 @@ pub(crate) fn open(
     manifest: u64,
 ) -> Result<(Log, RecoveryReport, Vec<Record>), WalError> {
     let mut records = Vec::new();
-    let (log, report) = Log::open(
-        shared(disk),
-        SMALL,
-        Lsn::new(manifest),
-        7,
-        &mut |lsn, now_ms, bytes| {
-            records.push(Record {
-                lsn: lsn.number(),
-                now_ms,
-                bytes: bytes.to_vec(),
-            });
-        },
-    )?;
+    let (log, report) =
+        Log::open(shared(disk), SMALL, Lsn::new(manifest), 7, &mut |lsn, now_ms, bytes| {
+            records.push(Record { lsn: lsn.number(), now_ms, bytes: bytes.to_vec() });
+        })?;
     Ok((log, report, records))
 }
 
@@ -59,16 +47,9 @@ pub(crate) fn open(
 pub(crate) fn append(log: &mut Log, sizes: &[usize]) -> Result<Vec<Record>, WalError> {
     let first = log.next_lsn().number();
     let now_ms = i64::try_from(first * 10).unwrap();
-    let record = |(lsn, size): (u64, &usize)| Record {
-        lsn,
-        now_ms,
-        bytes: content(lsn, *size),
-    };
+    let record = |(lsn, size): (u64, &usize)| Record { lsn, now_ms, bytes: content(lsn, *size) };
     let records: Vec<Record> = (first..).zip(sizes).map(record).collect();
-    let bytes: Vec<&[u8]> = records
-        .iter()
-        .map(|record| record.bytes.as_slice())
-        .collect();
+    let bytes: Vec<&[u8]> = records.iter().map(|record| record.bytes.as_slice()).collect();
     let range = log.append(now_ms, &bytes)?;
     assert_eq!(range.start.number(), first);
     assert_eq!(range.end, log.next_lsn());
@@ -77,9 +58,5 @@ pub(crate) fn append(log: &mut Log, sizes: &[usize]) -> Result<Vec<Record>, WalE
 
 /// Names of the log's files on the disk, oldest first.
 pub(crate) fn log_files(disk: &SimDisk) -> Vec<String> {
-    disk.list()
-        .unwrap()
-        .into_iter()
-        .filter(|name| name.starts_with("wal-"))
-        .collect()
+    disk.list().unwrap().into_iter().filter(|name| name.starts_with("wal-")).collect()
 }
