@@ -10,6 +10,9 @@ pub mod native;
 mod reply;
 pub mod resp;
 
+#[cfg(test)]
+mod tests;
+
 pub use arguments::Arguments;
 pub use command::*;
 pub use error::{ErrorCode, ErrorReply, ProtocolError};

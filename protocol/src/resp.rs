@@ -4,7 +4,9 @@
 mod encode;
 mod inline;
 mod line;
+mod reply_parser;
 mod request_parser;
 
 pub use encode::{RespVersion, encode_arguments, encode_reply};
+pub use reply_parser::ReplyParser;
 pub use request_parser::RequestParser;
