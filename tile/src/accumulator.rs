@@ -109,9 +109,7 @@ pub(crate) fn extent(layout: &Layout, component_count: usize) -> (usize, usize) 
     layout
         .slots()
         .get(component_count)
-        .map_or((layout.words(), layout.sides()), |next| {
-            (index(next.word), next.side_index())
-        })
+        .map_or((layout.words(), layout.sides()), |next| (index(next.word), next.side_index()))
 }
 
 fn encode_side(side: Option<&Side>, out: &mut Vec<u8>) {
@@ -146,11 +144,7 @@ impl<'a> Reader<'a> {
         match marks.last() {
             Some(last) if used != 0 && last >> used != 0 => {
                 let at = marks_at + marks.len() - 1;
-                Err(self.corrupt(
-                    at,
-                    "marks of words alone".to_owned(),
-                    format!("{last:#04x}"),
-                ))
+                Err(self.corrupt(at, "marks of words alone".to_owned(), format!("{last:#04x}")))
             }
             _ => Ok(()),
         }
@@ -183,11 +177,6 @@ impl<'a> Reader<'a> {
     }
 
     fn corrupt(&self, offset: usize, expected: String, found: String) -> TileError {
-        TileError::Corrupt {
-            what: "stored tile state",
-            offset,
-            expected,
-            found,
-        }
+        TileError::Corrupt { what: "stored tile state", offset, expected, found }
     }
 }

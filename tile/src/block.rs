@@ -48,10 +48,8 @@ pub fn encode_block(
     out: &mut Vec<u8>,
 ) {
     assert_rows(layout, tile_span, rows);
-    let indexes: Vec<u64> = rows
-        .iter()
-        .map(|row| (row.start / tile_span).cast_unsigned())
-        .collect();
+    let indexes: Vec<u64> =
+        rows.iter().map(|row| (row.start / tile_span).cast_unsigned()).collect();
     let mut flags = Flags::new(rows, clears);
     let mut payload = Vec::new();
     let starts = encode_starts(&indexes, &mut flags, &mut payload);
@@ -92,14 +90,7 @@ impl<'a> Block<'a> {
         let Some((header, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             return Err(corrupt(0, "a header of 6 bytes", bytes.len()));
         };
-        let [
-            count_low,
-            count_high,
-            components_low,
-            components_high,
-            flags,
-            starts,
-        ] = *header;
+        let [count_low, count_high, components_low, components_high, flags, starts] = *header;
         let flags = Flags(flags);
         if !flags.is_valid() {
             return Err(corrupt(FLAGS_AT, "known flags, the rest zero", flags.0));
@@ -110,27 +101,16 @@ impl<'a> Block<'a> {
             return Err(corrupt(COMPONENT_COUNT_AT, expected, component_count));
         }
         let tile_count = usize::from(u16::from_le_bytes([count_low, count_high]));
-        let mut cursor = Cursor {
-            bytes,
-            at: HEADER_BYTES,
-            tile_count,
-        };
+        let mut cursor = Cursor { bytes, at: HEADER_BYTES, tile_count };
         let lanes = &layout.lanes()[..layout.lane_count(component_count)];
         let descriptors = cursor.take(lanes.len())?;
         let clears = cursor.clears(flags)?;
-        let base_bits = cursor.take(if flags.has_base_bits() {
-            tile_count.div_ceil(8)
-        } else {
-            0
-        })?;
+        let base_bits =
+            cursor.take(if flags.has_base_bits() { tile_count.div_ceil(8) } else { 0 })?;
         let starts = cursor.starts(flags, Descriptor(starts))?;
         let offsets = cursor.lanes(lanes, descriptors)?;
         if cursor.at != bytes.len() {
-            return Err(corrupt(
-                cursor.at,
-                "the end of the block",
-                bytes.len() - cursor.at,
-            ));
+            return Err(corrupt(cursor.at, "the end of the block", bytes.len() - cursor.at));
         }
         Ok(Self {
             layout,
@@ -205,10 +185,7 @@ impl<'a> Block<'a> {
     pub fn clears(&self) -> impl Iterator<Item = (i64, i64)> + use<'a> {
         self.clears.iter().map(|clear| {
             let [a, b, c, d, e, f, g, h, rest @ ..] = *clear;
-            (
-                i64::from_le_bytes([a, b, c, d, e, f, g, h]),
-                i64::from_le_bytes(rest),
-            )
+            (i64::from_le_bytes([a, b, c, d, e, f, g, h]), i64::from_le_bytes(rest))
         })
     }
 
@@ -257,9 +234,8 @@ impl<'a> Block<'a> {
     pub(crate) fn text(&self, slot: &Slot, at: usize) -> Option<&'a [u8]> {
         let lengths = self.lane(slot, slot.word_count());
         let length = stored_length(lengths.word(at))?;
-        let before: usize = (0..at)
-            .filter_map(|earlier| stored_length(lengths.word(earlier)))
-            .sum();
+        let before: usize =
+            (0..at).filter_map(|earlier| stored_length(lengths.word(earlier))).sum();
         let (_, texts) = self.texts(slot);
         Some(&texts[before..before + length])
     }
@@ -275,12 +251,7 @@ impl<'a> Block<'a> {
     #[inline]
     fn lane_at(&self, at: usize) -> Lane<'a> {
         let payload = &self.bytes[index(self.offsets[at])..];
-        Lane::new(
-            self.descriptor(at),
-            self.layout.lanes()[at].kind,
-            self.tile_count,
-            payload,
-        )
+        Lane::new(self.descriptor(at), self.layout.lanes()[at].kind, self.tile_count, payload)
     }
 
     #[inline]
@@ -489,26 +460,21 @@ fn encode_clears(clears: &[(i64, i64)], out: &mut Vec<u8>) {
 /// Appends the lane of a component's lengths, their sum and its texts; gives the descriptor.
 fn encode_sides(slot: &Slot, rows: &[TileRow<'_>], out: &mut Vec<u8>) -> Descriptor {
     let texts = || rows.iter().map(|row| row.accumulator.text(slot));
-    let lengths: Vec<u64> = texts()
-        .map(|text| text.map_or(0, |text| count(text.len()) + 1))
-        .collect();
+    let lengths: Vec<u64> =
+        texts().map(|text| text.map_or(0, |text| count(text.len()) + 1)).collect();
     let descriptor = encode_lane(INTEGERS, &lengths, out);
     let total: usize = texts().flatten().map(<[u8]>::len).sum();
     let Ok(total) = u32::try_from(total) else {
         panic!("the texts of a block take less than 4 GiB, not {total} bytes");
     };
     out.extend_from_slice(&total.to_le_bytes());
-    texts()
-        .flatten()
-        .for_each(|text| out.extend_from_slice(text));
+    texts().flatten().for_each(|text| out.extend_from_slice(text));
     descriptor
 }
 
 /// One bit for each of at most 8 tiles, least significant first: whether it is a base.
 fn base_bits_of(rows: &[TileRow<'_>]) -> u8 {
-    rows.iter()
-        .rev()
-        .fold(0, |bits, row| bits << 1 | u8::from(row.base))
+    rows.iter().rev().fold(0, |bits, row| bits << 1 | u8::from(row.base))
 }
 
 fn assert_rows(layout: &Layout, tile_span: i64, rows: &[TileRow<'_>]) {
@@ -518,10 +484,7 @@ fn assert_rows(layout: &Layout, tile_span: i64, rows: &[TileRow<'_>]) {
         "tiles come in ascending order of their starts"
     );
     for row in rows {
-        assert!(
-            row.start % tile_span == 0,
-            "a tile starts at a multiple of the tile size"
-        );
+        assert!(row.start % tile_span == 0, "a tile starts at a multiple of the tile size");
         assert!(
             row.accumulator.words.len() == layout.words(),
             "a tile's state belongs to the layout"
@@ -546,10 +509,7 @@ fn corrupt(offset: usize, expected: &str, found: impl ToString) -> TileError {
 }
 
 /// The kind of lanes of integers whose empty word is 0.
-const INTEGERS: LaneKind = LaneKind {
-    is_double: false,
-    empty: 0,
-};
+const INTEGERS: LaneKind = LaneKind { is_double: false, empty: 0 };
 
 /// The bits of a descriptor without a scale and holes.
 const PLAIN_MASK: u8 = 0x3f;

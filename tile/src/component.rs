@@ -62,20 +62,11 @@ pub fn components_of(
     column: Option<(u16, ColumnType)>,
 ) -> Result<SmallVec<[Component; 2]>, TileError> {
     let Some((index, kind)) = column else {
-        assert!(
-            function == Function::CountRows,
-            "only count() has no column"
-        );
-        return Ok(smallvec![Component {
-            column: None,
-            kind: ComponentKind::Rows,
-        }]);
+        assert!(function == Function::CountRows, "only count() has no column");
+        return Ok(smallvec![Component { column: None, kind: ComponentKind::Rows }]);
     };
     if needs_number(function) && !kind.is_numeric() {
-        return Err(TileError::FunctionType {
-            function: function.as_str(),
-            found: kind.as_str(),
-        });
+        return Err(TileError::FunctionType { function: function.as_str(), found: kind.as_str() });
     }
     let kinds: SmallVec<[ComponentKind; 2]> = match function {
         Function::CountRows => smallvec![ComponentKind::Rows],
@@ -89,10 +80,7 @@ pub fn components_of(
         Function::First => smallvec![ComponentKind::First(kind)],
         Function::Last => smallvec![ComponentKind::Last(kind)],
     };
-    let of_column = |kind| Component {
-        column: Some(index),
-        kind,
-    };
+    let of_column = |kind| Component { column: Some(index), kind };
     Ok(kinds.into_iter().map(of_column).collect())
 }
 
@@ -128,17 +116,10 @@ mod tests {
 
     #[test]
     fn functions_over_one_column_share_their_count() {
-        let count = Component {
-            column: Some(3),
-            kind: ComponentKind::Count,
-        };
-        for function in [
-            Function::Count,
-            Function::Sum,
-            Function::Mean,
-            Function::VarPop,
-            Function::StddevSamp,
-        ] {
+        let count = Component { column: Some(3), kind: ComponentKind::Count };
+        for function in
+            [Function::Count, Function::Sum, Function::Mean, Function::VarPop, Function::StddevSamp]
+        {
             let components = components_of(function, Some((3, ColumnType::F64))).unwrap();
             assert_eq!(components.first(), Some(&count), "{function:?}");
         }
@@ -146,12 +127,7 @@ mod tests {
 
     #[test]
     fn arithmetic_on_strings_is_refused() {
-        for function in [
-            Function::Sum,
-            Function::Mean,
-            Function::VarPop,
-            Function::StddevSamp,
-        ] {
+        for function in [Function::Sum, Function::Mean, Function::VarPop, Function::StddevSamp] {
             let error = components_of(function, Some((0, ColumnType::Str))).unwrap_err();
             assert!(error.to_string().contains(function.as_str()), "{error}");
         }

@@ -49,32 +49,25 @@ pub(crate) fn read_sum(text: &str) -> Option<FloatSum> {
 pub(crate) fn print_moments(moments: Moments) -> [String; 2] {
     let exponent = moments.scale.exponent();
     let print = |parts: DoubleDouble, exponent: i64| {
-        if exponent == 0 && parts.lo == 0.0 {
+        if parts.lo == 0.0 && (exponent == 0 || parts.hi == 0.0) {
             return print_double(parts.hi);
         }
         let exact = Decimal::of_parts(parts).times_power_of_two(exponent);
         exact.shortest(|text| read_parts(text, exponent) == Some(parts))
     };
-    [
-        print(moments.mean, exponent),
-        print(moments.m2, 2 * exponent),
-    ]
+    [print(moments.mean, exponent), print(moments.m2, 2 * exponent)]
 }
 
 /// Reads moments from the texts of two JSON numbers, mean and M2.
 pub(crate) fn read_moments(mean: &str, m2: &str) -> Option<Moments> {
-    let approximate = |text: &str| text.parse::<f64>().ok();
-    let (mean_size, m2_size) = (approximate(mean)?, approximate(m2)?);
-    let is_zero = |text: &str, size: f64| size == 0.0 && significant_digits(text) == 0;
-    let scale = match is_zero(mean, mean_size) && is_zero(m2, m2_size) {
-        true => Scale::Plain,
-        false => Scale::of_size(mean_size, m2_size),
-    };
-    Some(Moments {
+    let scale = Scale::of_size(mean.parse().ok()?, m2.parse().ok()?);
+    let moments = Moments {
         mean: read_parts(mean, scale.exponent())?,
         m2: read_parts(m2, 2 * scale.exponent())?,
         scale,
-    })
+    };
+    let is_zero = moments.mean.hi == 0.0 && moments.m2.hi == 0.0;
+    Some(if is_zero { Moments::ZERO } else { moments })
 }
 
 /// The double as JSON text, in the fewest digits that read back.
@@ -125,10 +118,7 @@ impl Decimal {
     }
 
     fn of_integer(value: i64) -> Self {
-        Self {
-            digits: BigInt::from(value),
-            exponent: 0,
-        }
+        Self { digits: BigInt::from(value), exponent: 0 }
     }
 
     /// The finite double, exactly.
@@ -141,11 +131,8 @@ impl Decimal {
             _ => (fraction | 1 << 52, exponent - 1075),
         };
         let digits = BigInt::from(mantissa);
-        Self {
-            digits: if value < 0.0 { -digits } else { digits },
-            exponent: 0,
-        }
-        .times_power_of_two(exponent)
+        Self { digits: if value < 0.0 { -digits } else { digits }, exponent: 0 }
+            .times_power_of_two(exponent)
     }
 
     fn of_parts(parts: DoubleDouble) -> Self {
@@ -154,37 +141,27 @@ impl Decimal {
 
     fn plus(&self, other: &Self) -> Self {
         let exponent = self.exponent.min(other.exponent);
-        Self {
-            digits: self.digits_at(exponent) + other.digits_at(exponent),
-            exponent,
-        }
+        Self { digits: self.digits_at(exponent) + other.digits_at(exponent), exponent }
     }
 
     fn minus(&self, other: &Self) -> Self {
-        self.plus(&Self {
-            digits: -&other.digits,
-            exponent: other.exponent,
-        })
+        self.plus(&Self { digits: -&other.digits, exponent: other.exponent })
     }
 
     fn times_power_of_two(&self, power: i64) -> Self {
         let size = u32::try_from(power.unsigned_abs()).unwrap_or(u32::MAX);
         if 0 <= power {
-            return Self {
-                digits: &self.digits << size,
-                exponent: self.exponent,
-            };
+            return Self { digits: &self.digits << size, exponent: self.exponent };
         }
         // One over 2^n is 5^n over 10^n.
-        Self {
-            digits: &self.digits * BigInt::from(5).pow(size),
-            exponent: self.exponent + power,
-        }
+        Self { digits: &self.digits * BigInt::from(5).pow(size), exponent: self.exponent + power }
     }
 
     /// The double nearest to it, ties to even; infinite where that rounding says so.
     fn nearest(&self) -> Option<f64> {
-        format!("{}e{}", self.digits, self.exponent).parse().ok()
+        let value: f64 = format!("{}e{}", self.digits, self.exponent).parse().ok()?;
+        // What underflows is plain zero.
+        Some(value + 0.0)
     }
 
     /// The double-double nearest to it, or an infinite `hi`.
@@ -205,11 +182,7 @@ impl Decimal {
         } else {
             &self.digits / power_of_ten(-self.exponent)
         };
-        let half = if whole < BigInt::ZERO {
-            -(&unit >> 1_u32)
-        } else {
-            &unit >> 1_u32
-        };
+        let half = if whole < BigInt::ZERO { -(&unit >> 1_u32) } else { &unit >> 1_u32 };
         i64::try_from((whole + half) / unit).ok()
     }
 
@@ -235,11 +208,7 @@ impl Decimal {
             return self.clone();
         }
         let half = BigInt::from(5) * power_of_ten(excess - 1);
-        let half = if self.digits < BigInt::ZERO {
-            -half
-        } else {
-            half
-        };
+        let half = if self.digits < BigInt::ZERO { -half } else { half };
         Self {
             digits: (&self.digits + half) / power_of_ten(excess),
             exponent: self.exponent + excess,
@@ -275,9 +244,7 @@ fn read_parts(text: &str, exponent: i64) -> Option<DoubleDouble> {
             Some(DoubleDouble::from_f64(value * factor * factor))
         }
         _ => {
-            let parts = Decimal::parse(text)?
-                .times_power_of_two(-exponent)
-                .parts()?;
+            let parts = Decimal::parse(text)?.times_power_of_two(-exponent).parts()?;
             parts.hi.is_finite().then_some(parts)
         }
     }

@@ -68,10 +68,7 @@ impl DoubleDouble {
 
     #[inline]
     pub(crate) const fn from_words([hi, lo]: [u64; 2]) -> Self {
-        Self {
-            hi: f64::from_bits(hi),
-            lo: f64::from_bits(lo),
-        }
+        Self { hi: f64::from_bits(hi), lo: f64::from_bits(lo) }
     }
 
     #[inline]
@@ -86,11 +83,7 @@ impl DoubleDouble {
             return Self::from_f64(crate::number::nearest_double_signed(value));
         }
         let magnitude = Self::from_u64(value.unsigned_abs());
-        if value < 0 {
-            magnitude.negated()
-        } else {
-            magnitude
-        }
+        if value < 0 { magnitude.negated() } else { magnitude }
     }
 
     /// The integer, exactly.
@@ -100,18 +93,13 @@ impl DoubleDouble {
         if value <= 1 << 53 {
             return Self::from_f64(nearest_double(value));
         }
-        Self::new(
-            nearest_double(value & !LOW_HALF),
-            nearest_double(value & LOW_HALF),
-        )
+        Self::new(nearest_double(value & !LOW_HALF), nearest_double(value & LOW_HALF))
     }
 
+    /// The number times -1; zeros stay plain zeros, so that equal numbers have equal bits.
     #[inline]
     pub(crate) fn negated(self) -> Self {
-        Self {
-            hi: -self.hi,
-            lo: -self.lo,
-        }
+        Self { hi: 0.0 - self.hi, lo: 0.0 - self.lo }
     }
 
     /// The sum; relative error at most 2^-104 of it.
@@ -170,10 +158,7 @@ impl DoubleDouble {
     #[inline]
     pub(crate) fn scaled(self, exponent: i64) -> Self {
         let factor = power_of_two(exponent);
-        Self {
-            hi: self.hi * factor,
-            lo: self.lo * factor,
-        }
+        Self { hi: self.hi * factor, lo: self.lo * factor }
     }
 }
 
@@ -194,9 +179,5 @@ fn rounded_to_odd(b: f64, c: f64) -> f64 {
         return sum;
     }
     let away_from_zero = (error > 0.0) == (sum > 0.0);
-    f64::from_bits(if away_from_zero {
-        sum.to_bits() + 1
-    } else {
-        sum.to_bits() - 1
-    })
+    f64::from_bits(if away_from_zero { sum.to_bits() + 1 } else { sum.to_bits() - 1 })
 }

@@ -123,19 +123,14 @@ impl Draft<'_> {
         let [count, value] = *slots.as_slice() else {
             return Ok(());
         };
-        let value_at = self.place(Component {
-            column: value.column,
-            kind: value.kind,
-        });
+        let value_at = self.place(Component { column: value.column, kind: value.kind });
         let is_given = self.given_by[value_at].is_some();
         if binding.function == Function::Sum {
             self.settle_count(&count, is_given);
         }
         let [tile_count] = count.get(&self.accumulator.words);
         if 0 < tile_count && !is_given {
-            return Err(format!(
-                "expected a value, since {tile_count} values are counted"
-            ));
+            return Err(format!("expected a value, since {tile_count} values are counted"));
         }
         match value.kind {
             ComponentKind::SumI64 => {
@@ -152,10 +147,7 @@ impl Draft<'_> {
 
     /// Gives a sum the count of one value where no partial counts them.
     fn settle_count(&mut self, count: &Slot, is_given: bool) {
-        let at = self.place(Component {
-            column: count.column,
-            kind: count.kind,
-        });
+        let at = self.place(Component { column: count.column, kind: count.kind });
         if self.given_by[at].is_none() {
             let [tile_count] = count.get_mut(&mut self.accumulator.words);
             *tile_count = u64::from(is_given);
@@ -176,22 +168,17 @@ impl Draft<'_> {
 
     /// The sum of the same column, and the feature that gave it.
     fn sum_beside(&self, slot: &Slot) -> Option<(usize, FloatSum)> {
-        [ComponentKind::SumI64, ComponentKind::SumF64]
-            .into_iter()
-            .find_map(|kind| {
-                let at = self.layout.position(Component {
-                    column: slot.column,
-                    kind,
-                })?;
-                let sum = &self.layout.slots()[at];
-                let sum = match kind {
-                    ComponentKind::SumI64 => {
-                        nearest_sum(sum_of_words(sum.get(&self.accumulator.words)))
-                    }
-                    _ => FloatSum::from_words(sum.get(&self.accumulator.words)),
-                };
-                Some((self.given_by[at]?, sum))
-            })
+        [ComponentKind::SumI64, ComponentKind::SumF64].into_iter().find_map(|kind| {
+            let at = self.layout.position(Component { column: slot.column, kind })?;
+            let sum = &self.layout.slots()[at];
+            let sum = match kind {
+                ComponentKind::SumI64 => {
+                    nearest_sum(sum_of_words(sum.get(&self.accumulator.words)))
+                }
+                _ => FloatSum::from_words(sum.get(&self.accumulator.words)),
+            };
+            Some((self.given_by[at]?, sum))
+        })
     }
 
     fn disagreement(&self, other: usize) -> String {
@@ -210,10 +197,7 @@ impl Draft<'_> {
 }
 
 fn draft_error(feature: &FeatureBinding, problem: String) -> TileError {
-    TileError::Partial {
-        feature: feature.name.clone(),
-        problem,
-    }
+    TileError::Partial { feature: feature.name.clone(), problem }
 }
 
 /// Refuses a sum that so many integers of 64 bits cannot have.
@@ -223,9 +207,7 @@ fn check_integer_sum(sum: i128, count: u64) -> Result<(), String> {
     if (least..=greatest).contains(&sum) {
         return Ok(());
     }
-    Err(format!(
-        "expected a sum that {count} values of type i64 can have, found {sum}"
-    ))
+    Err(format!("expected a sum that {count} values of type i64 can have, found {sum}"))
 }
 
 fn check_empty(count: u64, is_zero: bool) -> Result<(), String> {

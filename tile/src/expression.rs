@@ -63,19 +63,15 @@ impl Function {
 
     /// The function over a column that goes by this word.
     fn over_column(word: &[u8]) -> Option<Self> {
-        OVER_COLUMN
-            .into_iter()
-            .find(|function| function.as_str().as_bytes() == word)
+        OVER_COLUMN.into_iter().find(|function| function.as_str().as_bytes() == word)
     }
 }
 
 impl Expression {
     /// Reads an expression such as `sum(amount)`.
     pub fn parse(text: &[u8]) -> Result<Self, TileError> {
-        read(text).ok_or_else(|| TileError::Expression {
-            text: printable(text),
-            expected: expectation(),
-        })
+        read(text)
+            .ok_or_else(|| TileError::Expression { text: printable(text), expected: expectation() })
     }
 }
 
@@ -91,10 +87,8 @@ fn read(text: &[u8]) -> Option<Expression> {
     let (word, rest) = text.split_at(open);
     let argument = rest.strip_prefix(b"(")?.strip_suffix(b")")?.trim_ascii();
     if argument.is_empty() {
-        return (word == b"count").then_some(Expression {
-            function: Function::CountRows,
-            column: None,
-        });
+        return (word == b"count")
+            .then_some(Expression { function: Function::CountRows, column: None });
     }
     Some(Expression {
         function: Function::over_column(word)?,
@@ -104,10 +98,7 @@ fn read(text: &[u8]) -> Option<Expression> {
 
 fn expectation() -> String {
     let words: Vec<_> = OVER_COLUMN.map(Function::as_str).into();
-    format!(
-        "count() or one of {} over a column, such as sum(amount)",
-        words.join(", ")
-    )
+    format!("count() or one of {} over a column, such as sum(amount)", words.join(", "))
 }
 
 /// Every function that takes a column.
@@ -158,10 +149,7 @@ mod tests {
             "sum((a))",
             "sum(rows)",
         ] {
-            assert!(
-                Expression::parse(text.as_bytes()).is_err(),
-                "{text:?} is no expression"
-            );
+            assert!(Expression::parse(text.as_bytes()).is_err(), "{text:?} is no expression");
         }
     }
 

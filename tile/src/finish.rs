@@ -29,9 +29,7 @@ impl Finisher {
     /// layout lacks a component that the function needs.
     pub fn new(layout: &Layout, function: Function, column: Option<u16>) -> Option<Self> {
         let of_type = |kind| Self::of_type(layout, function, column.map(|index| (index, kind)));
-        [ColumnType::I64, ColumnType::F64, ColumnType::Str]
-            .into_iter()
-            .find_map(of_type)
+        [ColumnType::I64, ColumnType::F64, ColumnType::Str].into_iter().find_map(of_type)
     }
 
     /// The value of the function over the rows that went into the state, which must be of the
@@ -65,11 +63,7 @@ impl Finisher {
             .collect();
         let slots = slots?;
         // The count comes first where there is one; the component with the value comes last.
-        Some(Self {
-            function,
-            slot: *slots.last()?,
-            count_word: slots.first()?.word,
-        })
+        Some(Self { function, slot: *slots.last()?, count_word: slots.first()?.word })
     }
 
     fn count(&self, accumulator: &Accumulator) -> u64 {
@@ -129,11 +123,7 @@ impl Finisher {
             ComponentKind::Min(ColumnType::F64) | ComponentKind::Max(ColumnType::F64) => {
                 let [bits] = self.slot.get(&accumulator.words);
                 let value = f64::from_bits(bits);
-                if value.is_finite() {
-                    Value::Double(value)
-                } else {
-                    Value::Nil
-                }
+                if value.is_finite() { Value::Double(value) } else { Value::Nil }
             }
             _ => text_value(accumulator.text(&self.slot)),
         }
@@ -168,10 +158,7 @@ impl Layout {
         accumulator: &Accumulator,
     ) -> Value {
         let Some(finisher) = Finisher::new(self, function, column) else {
-            panic!(
-                "the layout has no {} over column {column:?}",
-                function.as_str()
-            );
+            panic!("the layout has no {} over column {column:?}", function.as_str());
         };
         finisher.finish(accumulator)
     }

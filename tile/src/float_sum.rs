@@ -21,11 +21,7 @@ pub(crate) const CARRY_UNIT: f64 = power_of_two(1023);
 pub(crate) const CARRY_BOUND: f64 = power_of_two(1022);
 
 impl FloatSum {
-    pub(crate) const ZERO: Self = Self {
-        hi: 0.0,
-        lo: 0.0,
-        carry: 0,
-    };
+    pub(crate) const ZERO: Self = Self { hi: 0.0, lo: 0.0, carry: 0 };
 
     /// The sum of one finite value.
     pub(crate) fn from_f64(value: f64) -> Self {
@@ -51,41 +47,25 @@ impl FloatSum {
     /// The sum of the parts, whose magnitude is below 2^1023 + 2^1022.
     #[inline]
     pub(crate) fn from_parts(parts: DoubleDouble, carry: i64) -> Self {
-        Self {
-            hi: parts.hi,
-            lo: parts.lo,
-            carry,
-        }
-        .normalised()
+        Self { hi: parts.hi, lo: parts.lo, carry }.normalised()
     }
 
     /// The sum without its carry.
     #[inline]
     pub(crate) fn parts(self) -> DoubleDouble {
-        DoubleDouble {
-            hi: self.hi,
-            lo: self.lo,
-        }
+        DoubleDouble { hi: self.hi, lo: self.lo }
     }
 
     /// The sum from its words: hi, lo, carry.
     #[inline]
     pub(crate) fn from_words([hi, lo, carry]: [u64; 3]) -> Self {
-        Self {
-            hi: f64::from_bits(hi),
-            lo: f64::from_bits(lo),
-            carry: carry.cast_signed(),
-        }
+        Self { hi: f64::from_bits(hi), lo: f64::from_bits(lo), carry: carry.cast_signed() }
     }
 
     /// Its words: hi, lo, carry.
     #[inline]
     pub(crate) fn words(self) -> [u64; 3] {
-        [
-            self.hi.to_bits(),
-            self.lo.to_bits(),
-            self.carry.cast_unsigned(),
-        ]
+        [self.hi.to_bits(), self.lo.to_bits(), self.carry.cast_unsigned()]
     }
 
     /// The double nearest to the sum, ties to even; infinite where that rounding says so.
@@ -111,31 +91,22 @@ impl FloatSum {
         dividend.divided_by(divisor).hi * power_of_two(600)
     }
 
-    /// Takes carries until `hi` lies within its bounds.
+    /// Takes carries until `hi` lies within its bounds: at most two.
     #[inline]
-    fn normalised(self) -> Self {
-        if (-CARRY_BOUND..CARRY_BOUND).contains(&self.hi) {
-            return self;
+    fn normalised(mut self) -> Self {
+        while !(-CARRY_BOUND..CARRY_BOUND).contains(&self.hi) && self.hi.is_finite() {
+            let step = if self.hi < 0.0 { -1.0 } else { 1.0 };
+            (self.hi, self.lo) = two_sum(self.hi - step * CARRY_UNIT, self.lo);
+            self.carry = self.carry.saturating_add(integer_part(step));
         }
-        let step = if self.hi < 0.0 { -1.0 } else { 1.0 };
-        let (hi, lo) = two_sum(self.hi - step * CARRY_UNIT, self.lo);
-        Self {
-            hi,
-            lo,
-            carry: self.carry.saturating_add(integer_part(step)),
-        }
+        self
     }
 
     /// The double nearest to half the sum, where the carry is not zero.
     fn halved_nearest(self) -> f64 {
-        // Past three carries of 2^1023 less 2^1022 nothing is finite; the bound keeps the product
-        // exact.
-        let carry = nearest_double_signed(self.carry.clamp(-4, 4));
-        nearest_of_three(
-            carry * CARRY_BOUND,
-            self.hi * 0.5,
-            halved_or_sticky(self.lo),
-        )
+        // From three carries on, less at most 2^1022, nothing is finite; so three will do.
+        let carry = nearest_double_signed(self.carry.clamp(-3, 3));
+        nearest_of_three(carry * CARRY_BOUND, self.hi * 0.5, halved_or_sticky(self.lo))
     }
 }
 

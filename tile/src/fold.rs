@@ -94,11 +94,7 @@ impl Block<'_> {
         }
         // Sums that large are rare: they are merged one by one, which cannot overflow.
         range.fold(FloatSum::ZERO, |sum, at| {
-            sum.merge(FloatSum::from_words([
-                hi.word(at),
-                lo.word(at),
-                carry.word(at),
-            ]))
+            sum.merge(FloatSum::from_words([hi.word(at), lo.word(at), carry.word(at)]))
         })
     }
 
@@ -175,9 +171,7 @@ impl Block<'_> {
         let Some(at) = outermost else {
             return;
         };
-        let timestamp = timestamps
-            .word(at)
-            .wrapping_add(self.start(at).cast_unsigned());
+        let timestamp = timestamps.word(at).wrapping_add(self.start(at).cast_unsigned());
         match kind {
             ColumnType::I64 | ColumnType::F64 => {
                 let entry = [timestamp, self.lane(source, 1).word(at)];
@@ -248,11 +242,7 @@ fn best_word<K: PartialOrd>(
 /// errs by less than 2^-72 of the sum of magnitudes. Not finite where it overflowed on the way.
 #[inline]
 fn sum_of_doubles(hi: &Lane<'_>, lo: &Lane<'_>, range: Range<usize>) -> DoubleDouble {
-    let tails = if lo.is_zero() {
-        0.0
-    } else {
-        plain_sum(lo, range.clone())
-    };
+    let tails = if lo.is_zero() { 0.0 } else { plain_sum(lo, range.clone()) };
     if hi.is_constant() {
         let value = f64::from_bits(hi.word(range.start));
         if value.abs() < PRODUCT_BOUND {
@@ -282,10 +272,7 @@ fn plain_sum(lane: &Lane<'_>, range: Range<usize>) -> f64 {
     for chunk in chunks(range) {
         let length = chunk.len();
         lane.decode(chunk, &mut words);
-        sum += words[..length]
-            .iter()
-            .map(|&word| f64::from_bits(word))
-            .sum::<f64>();
+        sum += words[..length].iter().map(|&word| f64::from_bits(word)).sum::<f64>();
     }
     sum
 }

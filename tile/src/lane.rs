@@ -56,9 +56,8 @@ macro_rules! for_deltas {
                 $body
             }
             _ => {
-                let $deltas = lane.deltas.as_chunks().0[range]
-                    .iter()
-                    .map(|&delta| u64::from_le_bytes(delta));
+                let $deltas =
+                    lane.deltas.as_chunks().0[range].iter().map(|&delta| u64::from_le_bytes(delta));
                 $body
             }
         }
@@ -112,11 +111,7 @@ impl Descriptor {
     /// Bytes of the lane's payload for this many tiles.
     #[inline]
     pub(crate) fn payload_bytes(self, tile_count: usize) -> usize {
-        let holes = if self.has_holes() {
-            tile_count.div_ceil(8)
-        } else {
-            0
-        };
+        let holes = if self.has_holes() { tile_count.div_ceil(8) } else { 0 };
         usize::from(self.is_scaled()) + self.base_width() + holes + self.delta_width() * tile_count
     }
 }
@@ -136,11 +131,7 @@ impl<'a> Lane<'a> {
             false => (0, bytes),
         };
         let (base, bytes) = bytes.split_at(descriptor.base_width());
-        let hole_bytes = if descriptor.has_holes() {
-            tile_count.div_ceil(8)
-        } else {
-            0
-        };
+        let hole_bytes = if descriptor.has_holes() { tile_count.div_ceil(8) } else { 0 };
         let (holes, bytes) = bytes.split_at(hole_bytes);
         let base = match descriptor == Descriptor::EMPTY {
             true => kind.empty.cast_signed(),
@@ -186,9 +177,7 @@ impl<'a> Lane<'a> {
     /// Whether the tile is marked as having no value.
     #[inline]
     fn is_hole(&self, at: usize) -> bool {
-        self.holes
-            .get(at / 8)
-            .is_some_and(|byte| byte >> (at % 8) & 1 == 1)
+        self.holes.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
     }
 
     /// Decodes the words of `range`, at most [`CHUNK`], into the beginning of `words`.
@@ -244,9 +233,7 @@ impl<'a> Lane<'a> {
             return None;
         }
         let sum = i64::try_from(self.narrow_sum(range)).ok()?;
-        (-EXACT_MAX..=EXACT_MAX)
-            .contains(&sum)
-            .then(|| scaled_value(self.scale, sum))
+        (-EXACT_MAX..=EXACT_MAX).contains(&sum).then(|| scaled_value(self.scale, sum))
     }
 
     /// The least word of a `range` that is not empty, if words sort as their deltas do.
@@ -383,19 +370,12 @@ pub(crate) fn is_scale(scale: u8) -> bool {
 pub(crate) fn encode_lane(kind: LaneKind, words: &[u64], out: &mut Vec<u8>) -> Descriptor {
     let is_hole = |word: u64| kind.empty != 0 && word == kind.empty;
     if words.iter().all(|&word| word == kind.empty) {
-        return if kind.empty == 0 {
-            Descriptor::ZERO
-        } else {
-            Descriptor::EMPTY
-        };
+        return if kind.empty == 0 { Descriptor::ZERO } else { Descriptor::EMPTY };
     }
     let values = || words.iter().copied().filter(|&word| !is_hole(word));
     let mut best = Frame::of(None, values().map(u64::cast_signed));
     if kind.is_double {
-        for scale in [binary_scale(values()), decimal_scale(values())]
-            .into_iter()
-            .flatten()
-        {
+        for scale in [binary_scale(values()), decimal_scale(values())].into_iter().flatten() {
             let unscaled = values().map(|word| unscaled_value(scale, f64::from_bits(word)));
             let frame = Frame::of(Some(scale), unscaled);
             if frame.bytes(words.len()) < best.bytes(words.len()) {
@@ -424,17 +404,8 @@ impl Frame {
         let needs_no_base = 0 <= least
             && least != greatest
             && unsigned_width(greatest.cast_unsigned()) == delta_width;
-        let base = if needs_no_base || delta_width == 8 {
-            0
-        } else {
-            least
-        };
-        Self {
-            scale,
-            base,
-            base_width: signed_width(base),
-            delta_width,
-        }
+        let base = if needs_no_base || delta_width == 8 { 0 } else { least };
+        Self { scale, base, base_width: signed_width(base), delta_width }
     }
 
     fn bytes(&self, tile_count: usize) -> usize {
@@ -452,12 +423,7 @@ impl Frame {
             let delta = if is_hole(word) { 0 } else { self.delta(word) };
             out.extend_from_slice(&delta.to_le_bytes()[..self.delta_width]);
         }
-        Descriptor::new(
-            self.delta_width,
-            self.base_width,
-            self.scale.is_some(),
-            has_holes,
-        )
+        Descriptor::new(self.delta_width, self.base_width, self.scale.is_some(), has_holes)
     }
 
     fn delta(&self, word: u64) -> u64 {
@@ -471,10 +437,7 @@ impl Frame {
 
 /// One bit for each of at most 8 words, least significant first.
 fn bits_of(words: &[u64], is_set: impl Fn(u64) -> bool) -> u8 {
-    words
-        .iter()
-        .rev()
-        .fold(0, |bits, &word| bits << 1 | u8::from(is_set(word)))
+    words.iter().rev().fold(0, |bits, &word| bits << 1 | u8::from(is_set(word)))
 }
 
 /// The least binary scale under which every value is an integer that a double holds exactly.
@@ -511,10 +474,7 @@ fn decimal_scale(words: impl Iterator<Item = u64> + Clone) -> Option<u8> {
         places = (places..=DECIMAL_PLACES_MAX).find(|&places| fits_decimal(places, word))?;
     }
     // More places than a value needs can break it, so that all are tried again with the most.
-    words
-        .into_iter()
-        .all(|word| fits_decimal(places, word))
-        .then_some(DECIMAL_SCALE + places)
+    words.into_iter().all(|word| fits_decimal(places, word)).then_some(DECIMAL_SCALE + places)
 }
 
 fn fits_decimal(places: u8, word: u64) -> bool {
@@ -622,6 +582,5 @@ const DECIMAL_PLACES_MAX: u8 = 15;
 /// Greatest magnitude up to which every integer is a double: 2^53.
 const INTEGER_MAX: f64 = power_of_two(53);
 
-const POWERS_OF_TEN: [f64; 16] = [
-    1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-];
+const POWERS_OF_TEN: [f64; 16] =
+    [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];

@@ -75,11 +75,8 @@ impl Layout {
     /// The layout of those components that are needed, and of the counts that they need. Merging
     /// a block of this layout into a state of the projection takes no searching.
     pub fn project(&self, needed: &[ComponentId]) -> Self {
-        let mut kept: Vec<bool> = self
-            .components
-            .iter()
-            .map(|(id, _)| needed.contains(id))
-            .collect();
+        let mut kept: Vec<bool> =
+            self.components.iter().map(|(id, _)| needed.contains(id)).collect();
         for at in 0..kept.len() {
             if kept[at] && self.slots[at].kind == ComponentKind::Moments {
                 kept[self.count_slot(self.slots[at].column)] = true;
@@ -157,40 +154,27 @@ impl Layout {
 
     /// The slots in the order of merging, each with its position.
     pub(crate) fn in_merge_order(&self) -> impl Iterator<Item = (usize, &Slot)> {
-        self.order
-            .iter()
-            .map(|&at| (usize::from(at), &self.slots[usize::from(at)]))
+        self.order.iter().map(|&at| (usize::from(at), &self.slots[usize::from(at)]))
     }
 
     /// The position of a component.
     pub(crate) fn position(&self, component: Component) -> Option<usize> {
-        self.components
-            .iter()
-            .position(|(_, known)| *known == component)
+        self.components.iter().position(|(_, known)| *known == component)
     }
 
     /// The position of the component with this id, looked for at `guess` first.
     #[inline]
     pub(crate) fn position_of(&self, id: ComponentId, guess: u16) -> Option<usize> {
         let guess = usize::from(guess);
-        if self
-            .components
-            .get(guess)
-            .is_some_and(|(known, _)| *known == id)
-        {
+        if self.components.get(guess).is_some_and(|(known, _)| *known == id) {
             return Some(guess);
         }
-        self.components
-            .binary_search_by_key(&id, |(known, _)| *known)
-            .ok()
+        self.components.binary_search_by_key(&id, |(known, _)| *known).ok()
     }
 
     /// The position of the count of a column that has moments.
     fn count_slot(&self, column: Option<u16>) -> usize {
-        let count = Component {
-            column,
-            kind: ComponentKind::Count,
-        };
+        let count = Component { column, kind: ComponentKind::Count };
         let Some(at) = self.position(count) else {
             unreachable!("a layout with moments has the count of their column");
         };
@@ -328,13 +312,7 @@ fn lane_shapes(kind: ComponentKind) -> impl Iterator<Item = LaneShape> {
         },
         is_text: false,
     };
-    let lengths = LaneShape {
-        kind: LaneKind {
-            is_double: false,
-            empty: 0,
-        },
-        is_text: true,
-    };
+    let lengths = LaneShape { kind: LaneKind { is_double: false, empty: 0 }, is_text: true };
     words.map(of_word).chain(has_side(kind).then_some(lengths))
 }
 

@@ -25,6 +25,8 @@ mod moments;
 mod name;
 mod number;
 mod partial;
+#[cfg(test)]
+mod properties;
 mod rows;
 mod scalar;
 mod seal;

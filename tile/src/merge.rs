@@ -84,9 +84,7 @@ pub(crate) fn add_float_sum(slot: &Slot, into: &mut Accumulator, other: FloatSum
 pub(crate) fn merge_moments(slot: &Slot, into: &mut Accumulator, other: Moments, other_count: u64) {
     let count = into.words[index(slot.count_word)];
     let own = slot.get_mut(&mut into.words);
-    *own = Moments::from_words(*own)
-        .merge(count, other, other_count)
-        .words();
+    *own = Moments::from_words(*own).merge(count, other, other_count).words();
 }
 
 #[inline]
@@ -122,9 +120,7 @@ pub(crate) fn merge_integer_extreme(
     presence: u64,
 ) {
     let [kept, kept_presence] = slot.get_mut(&mut into.words);
-    *kept = pick
-        .of_integers(kept.cast_signed(), value.cast_signed())
-        .cast_unsigned();
+    *kept = pick.of_integers(kept.cast_signed(), value.cast_signed()).cast_unsigned();
     *kept_presence |= presence;
 }
 

@@ -63,11 +63,8 @@ impl Scale {
 
 impl Moments {
     /// The moments of no values, and those of zeros.
-    pub(crate) const ZERO: Self = Self {
-        mean: DoubleDouble::ZERO,
-        m2: DoubleDouble::ZERO,
-        scale: Scale::Plain,
-    };
+    pub(crate) const ZERO: Self =
+        Self { mean: DoubleDouble::ZERO, m2: DoubleDouble::ZERO, scale: Scale::Plain };
 
     /// The moments from their words: mean hi and lo, M2 hi and lo, exponent of the scale.
     #[inline]
@@ -84,21 +81,12 @@ impl Moments {
     pub(crate) fn words(self) -> [u64; 5] {
         let [mean_hi, mean_lo] = self.mean.words();
         let [m2_hi, m2_lo] = self.m2.words();
-        [
-            mean_hi,
-            mean_lo,
-            m2_hi,
-            m2_lo,
-            self.scale.exponent().cast_unsigned(),
-        ]
+        [mean_hi, mean_lo, m2_hi, m2_lo, self.scale.exponent().cast_unsigned()]
     }
 
     /// The moments of one value.
     pub(crate) fn of_one(value: DoubleDouble) -> Self {
-        let plain = Self {
-            mean: value,
-            ..Self::ZERO
-        };
+        let plain = Self { mean: value, ..Self::ZERO };
         plain.rescaled(plain.natural_scale()).settled()
     }
 
@@ -161,7 +149,8 @@ impl Moments {
         let mean = mean * factor;
         let own = self.mean.hi;
         let size = (self.m2.hi / nearest_double(count) + own * own).sqrt();
-        (own - mean).abs() <= 1e-6 * size
+        let least_double = f64::from_bits(1) * factor;
+        (own - mean).abs() <= 1e-6 * size + least_double
     }
 
     /// Welford's step for numbers of one scale.
@@ -170,11 +159,7 @@ impl Moments {
         let delta = value.minus(self.mean);
         let step = delta.divided_by(DoubleDouble::from_u64(count.saturating_add(1)));
         let grown = delta.times(step).times(DoubleDouble::from_u64(count));
-        Self {
-            mean: self.mean.plus(step),
-            m2: self.m2.plus(grown),
-            scale: self.scale,
-        }
+        Self { mean: self.mean.plus(step), m2: self.m2.plus(grown), scale: self.scale }
     }
 
     /// Chan's merge for numbers of one scale.
@@ -226,11 +211,7 @@ impl Moments {
         }
         let half = exponent / 2;
         let by = |number: DoubleDouble| number.scaled(half).scaled(half);
-        Self {
-            mean: by(self.mean),
-            m2: by(by(self.m2)),
-            scale,
-        }
+        Self { mean: by(self.mean), m2: by(by(self.m2)), scale }
     }
 }
 

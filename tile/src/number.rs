@@ -2,67 +2,46 @@
 //! says what becomes of values that do not fit. It knows nothing of what the numbers mean.
 
 /// The double nearest to the integer, ties to even.
-#[expect(
-    clippy::as_conversions,
-    reason = "the only conversion from u64 to f64 there is"
-)]
+#[expect(clippy::as_conversions, reason = "the only conversion from u64 to f64 there is")]
 pub(crate) const fn nearest_double(value: u64) -> f64 {
     value as f64
 }
 
 /// The double nearest to the integer, ties to even.
-#[expect(
-    clippy::as_conversions,
-    reason = "the only conversion from i64 to f64 there is"
-)]
+#[expect(clippy::as_conversions, reason = "the only conversion from i64 to f64 there is")]
 pub(crate) const fn nearest_double_signed(value: i64) -> f64 {
     value as f64
 }
 
 /// The integer part of the double; values out of range become the nearest bound, NaN becomes 0.
-#[expect(
-    clippy::as_conversions,
-    reason = "the only conversion from f64 to i64 there is"
-)]
+#[expect(clippy::as_conversions, reason = "the only conversion from f64 to i64 there is")]
 pub(crate) const fn integer_part(value: f64) -> i64 {
     value as i64
 }
 
 /// An index or count of 32 bits as one of this machine.
-#[expect(
-    clippy::as_conversions,
-    reason = "usize has at least 32 bits wherever this runs"
-)]
+#[expect(clippy::as_conversions, reason = "usize has at least 32 bits wherever this runs")]
 pub(crate) const fn index(value: u32) -> usize {
     const { assert!(u32::BITS <= usize::BITS) };
     value as usize
 }
 
 /// A count of this machine as a number of 64 bits.
-#[expect(
-    clippy::as_conversions,
-    reason = "usize has at most 64 bits wherever this runs"
-)]
+#[expect(clippy::as_conversions, reason = "usize has at most 64 bits wherever this runs")]
 pub(crate) const fn count(value: usize) -> u64 {
     const { assert!(usize::BITS <= u64::BITS) };
     value as u64
 }
 
 /// The low 64 bits.
-#[expect(
-    clippy::as_conversions,
-    reason = "dropping the high bits is the purpose"
-)]
+#[expect(clippy::as_conversions, reason = "dropping the high bits is the purpose")]
 pub(crate) const fn low_word(value: u128) -> u64 {
     value as u64
 }
 
 /// Two to the power of the exponent, which must be that of a normal double.
 pub(crate) const fn power_of_two(exponent: i64) -> f64 {
-    assert!(
-        -1022 <= exponent && exponent <= 1023,
-        "the power is a normal double"
-    );
+    assert!(-1022 <= exponent && exponent <= 1023, "the power is a normal double");
     f64::from_bits((exponent + 1023).cast_unsigned() << 52)
 }
 

@@ -42,10 +42,7 @@ impl Layout {
             Function::Sum if count == 0 => NULL.to_owned(),
             Function::Sum => print_any_sum(&last, words),
             Function::Mean => {
-                format!(
-                    "{{\"sum\":{},\"count\":{count}}}",
-                    print_any_sum(&last, words)
-                )
+                format!("{{\"sum\":{},\"count\":{count}}}", print_any_sum(&last, words))
             }
             Function::VarPop | Function::VarSamp | Function::StddevPop | Function::StddevSamp => {
                 let [mean, m2] = print_moments(Moments::from_words(last.get(words)));
@@ -60,15 +57,9 @@ impl Layout {
     pub(crate) fn slots_of(&self, feature: &FeatureBinding) -> SmallVec<[Slot; 2]> {
         let slot = |component| match self.position(component) {
             Some(at) => self.slots()[at],
-            None => panic!(
-                "the layout has the components of feature \"{}\"",
-                feature.name
-            ),
+            None => panic!("the layout has the components of feature \"{}\"", feature.name),
         };
-        components_of_feature(feature)
-            .into_iter()
-            .map(slot)
-            .collect()
+        components_of_feature(feature).into_iter().map(slot).collect()
     }
 }
 
@@ -76,10 +67,7 @@ impl Layout {
 pub(crate) fn components_of_feature(feature: &FeatureBinding) -> SmallVec<[Component; 2]> {
     match components_of(feature.function, feature.column) {
         Ok(components) => components,
-        Err(error) => panic!(
-            "feature \"{}\" was bound in spite of this: {error}",
-            feature.name
-        ),
+        Err(error) => panic!("feature \"{}\" was bound in spite of this: {error}", feature.name),
     }
 }
 
@@ -91,14 +79,12 @@ pub(crate) fn read_partial(
 ) -> Result<Parts, String> {
     let json = Partial::read(text)?;
     match (feature.function, feature.column) {
-        (Function::CountRows, _) => Ok(smallvec![Part::number(
-            ComponentKind::Rows,
-            read_count(&json)?
-        )]),
-        (Function::Count, _) => Ok(smallvec![Part::number(
-            ComponentKind::Count,
-            read_count(&json)?
-        )]),
+        (Function::CountRows, _) => {
+            Ok(smallvec![Part::number(ComponentKind::Rows, read_count(&json)?)])
+        }
+        (Function::Count, _) => {
+            Ok(smallvec![Part::number(ComponentKind::Count, read_count(&json)?)])
+        }
         _ if json.is_null() => Ok(Parts::new()),
         (Function::Sum, Some((_, kind))) => Ok(smallvec![read_any_sum(kind, &json)?]),
         (Function::Mean, Some((_, kind))) => read_mean(kind, &json),
@@ -165,19 +151,11 @@ impl<'a> Partial<'a> {
 
 impl Part {
     fn number(kind: ComponentKind, word: u64) -> Self {
-        Self {
-            kind,
-            words: smallvec![word],
-            side: None,
-        }
+        Self { kind, words: smallvec![word], side: None }
     }
 
     fn of_words(kind: ComponentKind, words: &[u64]) -> Self {
-        Self {
-            kind,
-            words: words.into(),
-            side: None,
-        }
+        Self { kind, words: words.into(), side: None }
     }
 }
 
@@ -187,11 +165,7 @@ fn print_any_sum(slot: &Slot, words: &[u64]) -> String {
     }
     let sum = sum_of_words(slot.get(words));
     // Readers that know doubles alone would round larger numbers.
-    if sum.unsigned_abs() <= PLAIN_INTEGER_MAX {
-        sum.to_string()
-    } else {
-        format!("\"{sum}\"")
-    }
+    if sum.unsigned_abs() <= PLAIN_INTEGER_MAX { sum.to_string() } else { format!("\"{sum}\"") }
 }
 
 fn print_extreme(slot: &Slot, accumulator: &Accumulator) -> String {
@@ -202,11 +176,7 @@ fn print_extreme(slot: &Slot, accumulator: &Accumulator) -> String {
         ComponentKind::Min(ColumnType::F64) | ComponentKind::Max(ColumnType::F64) => {
             let [bits] = slot.get(&accumulator.words);
             let value = f64::from_bits(bits);
-            if value.is_finite() {
-                print_double(value)
-            } else {
-                NULL.to_owned()
-            }
+            if value.is_finite() { print_double(value) } else { NULL.to_owned() }
         }
         _ => match slot.get(&accumulator.words) {
             [_, 0] => NULL.to_owned(),

@@ -37,9 +37,7 @@ impl ColumnType {
 
     /// The type that [`ColumnType::as_str`] named.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        [Self::I64, Self::F64, Self::Str]
-            .into_iter()
-            .find(|kind| kind.as_str().as_bytes() == text)
+        [Self::I64, Self::F64, Self::Str].into_iter().find(|kind| kind.as_str().as_bytes() == text)
     }
 
     /// Whether values of this type can be summed.
@@ -67,10 +65,7 @@ pub fn parse_scalar(kind: ColumnType, text: &[u8]) -> Result<Scalar<'_>, TileErr
         ColumnType::F64 => parse_double(text).map(Scalar::F64),
         ColumnType::Str => std::str::from_utf8(text).ok().map(|_| Scalar::Str(text)),
     };
-    scalar.ok_or_else(|| TileError::Scalar {
-        text: printable(text),
-        expected: expectation(kind),
-    })
+    scalar.ok_or_else(|| TileError::Scalar { text: printable(text), expected: expectation(kind) })
 }
 
 /// Checks a value that came typed: a double must be finite, and -0 becomes 0; a string must be
@@ -78,12 +73,10 @@ pub fn parse_scalar(kind: ColumnType, text: &[u8]) -> Result<Scalar<'_>, TileErr
 pub fn check_scalar(scalar: Scalar<'_>) -> Result<Scalar<'_>, TileError> {
     match scalar {
         Scalar::I64(_) => Ok(scalar),
-        Scalar::F64(value) => finite(value)
-            .map(Scalar::F64)
-            .ok_or_else(|| TileError::Scalar {
-                text: value.to_string(),
-                expected: expectation(ColumnType::F64),
-            }),
+        Scalar::F64(value) => finite(value).map(Scalar::F64).ok_or_else(|| TileError::Scalar {
+            text: value.to_string(),
+            expected: expectation(ColumnType::F64),
+        }),
         Scalar::Str(text) => parse_scalar(ColumnType::Str, text),
     }
 }
@@ -154,12 +147,9 @@ mod tests {
 
     #[test]
     fn doubles_are_finite_and_never_minus_zero() {
-        for (text, value) in [
-            ("0.1", 0.1),
-            ("1e3", 1000.0),
-            ("-2.5E-3", -0.0025),
-            ("5e-324", 5e-324),
-        ] {
+        for (text, value) in
+            [("0.1", 0.1), ("1e3", 1000.0), ("-2.5E-3", -0.0025), ("5e-324", 5e-324)]
+        {
             assert_eq!(parse(ColumnType::F64, text), Some(Scalar::F64(value)));
         }
         let Some(Scalar::F64(zero)) = parse(ColumnType::F64, "-0.0") else {
