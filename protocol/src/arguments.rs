@@ -19,10 +19,7 @@ impl Arguments {
     /// Takes ranges that were checked against the body.
     pub(crate) fn new(body: Bytes, ranges: Ranges) -> Self {
         let end_max = ranges.iter().map(|(_, end)| *end).max().unwrap_or(0);
-        assert!(
-            position(end_max) <= body.len(),
-            "argument ranges lie inside their body"
-        );
+        assert!(position(end_max) <= body.len(), "argument ranges lie inside their body");
         Self { body, ranges }
     }
 
@@ -63,9 +60,7 @@ impl Arguments {
 
     /// All arguments in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
-        self.ranges
-            .iter()
-            .map(|(start, end)| &self.body[position(*start)..position(*end)])
+        self.ranges.iter().map(|(start, end)| &self.body[position(*start)..position(*end)])
     }
 
     /// Bytes that the request occupies, for byte budgets.
@@ -102,9 +97,6 @@ mod tests {
         assert_eq!(arguments.get(1), Some(&b""[..]));
         assert_eq!(arguments.bytes(2), Some(Bytes::from_static(b"x y")));
         assert_eq!(arguments.get(3), None);
-        assert_eq!(
-            arguments.iter().map(<[u8]>::len).sum::<usize>(),
-            arguments.body_bytes()
-        );
+        assert_eq!(arguments.iter().map(<[u8]>::len).sum::<usize>(), arguments.body_bytes());
     }
 }

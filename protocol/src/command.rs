@@ -73,10 +73,7 @@ pub struct CommandError {
 
 impl From<ErrorReply> for CommandError {
     fn from(reply: ErrorReply) -> Self {
-        Self {
-            reply,
-            refused: None,
-        }
+        Self { reply, refused: None }
     }
 }
 

@@ -93,18 +93,12 @@ impl ErrorCode {
 
     /// The code with that word, if there is one.
     pub fn from_word(word: &[u8]) -> Option<Self> {
-        CODES
-            .iter()
-            .find(|(_, text, _)| text.as_bytes() == word)
-            .map(|(code, _, _)| *code)
+        CODES.iter().find(|(_, text, _)| text.as_bytes() == word).map(|(code, _, _)| *code)
     }
 
     /// The code with that number, if there is one.
     pub fn from_number(number: u16) -> Option<Self> {
-        CODES
-            .iter()
-            .find(|(_, _, wanted)| *wanted == number)
-            .map(|(code, _, _)| *code)
+        CODES.iter().find(|(_, _, wanted)| *wanted == number).map(|(code, _, _)| *code)
     }
 
     /// Whether a number (last sequence, or milliseconds to wait) follows the code.
@@ -114,9 +108,7 @@ impl ErrorCode {
 
     fn entry(self) -> &'static (ErrorCode, &'static str, u16) {
         let found = CODES.iter().find(|(code, _, _)| *code == self);
-        let Some(entry) = found else {
-            unreachable!("every error code has a row in CODES")
-        };
+        let Some(entry) = found else { unreachable!("every error code has a row in CODES") };
         entry
     }
 }
@@ -134,11 +126,7 @@ impl ErrorReply {
     /// An error of a code that carries no number. Bytes of the sentence that are not printable
     /// ASCII become `\xNN`; a sentence that is too long is cut and ends in `...`.
     pub fn new(code: ErrorCode, sentence: impl AsRef<[u8]>) -> Self {
-        Self {
-            code,
-            number: None,
-            sentence: printable(sentence.as_ref()),
-        }
+        Self { code, number: None, sentence: printable(sentence.as_ref()) }
     }
 
     /// A command that is not of its form (`-ERR`).
@@ -159,31 +147,19 @@ impl ErrorReply {
     /// `-OUTOFORDER last`, or `-OUTOFORDER -` where the producer has not written yet.
     pub fn out_of_order(last: Option<u64>, sentence: impl AsRef<[u8]>) -> Self {
         let sentence = printable(sentence.as_ref());
-        Self {
-            code: ErrorCode::OutOfOrder,
-            number: last,
-            sentence,
-        }
+        Self { code: ErrorCode::OutOfOrder, number: last, sentence }
     }
 
     /// `-BUSY retry_ms`: try again after so many milliseconds.
     pub fn busy(retry_ms: u64, sentence: impl AsRef<[u8]>) -> Self {
         let sentence = printable(sentence.as_ref());
-        Self {
-            code: ErrorCode::Busy,
-            number: Some(retry_ms),
-            sentence,
-        }
+        Self { code: ErrorCode::Busy, number: Some(retry_ms), sentence }
     }
 
     /// Rebuilds an error that was decoded: the number is kept only where the code carries one.
     pub fn from_parts(code: ErrorCode, number: Option<u64>, sentence: impl AsRef<[u8]>) -> Self {
         let number = number.filter(|_| code.carries_number());
-        Self {
-            code,
-            number,
-            sentence: printable(sentence.as_ref()),
-        }
+        Self { code, number, sentence: printable(sentence.as_ref()) }
     }
 
     /// Reads an error line without the leading `-`. A first word that is no code of ours (Redis's
@@ -197,9 +173,7 @@ impl ErrorReply {
             return Self::new(code, rest);
         }
         let (digits, sentence) = split_word(rest);
-        let number = std::str::from_utf8(digits)
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
         if number.is_none() && digits != b"-" {
             return Self::new(code, rest);
         }
@@ -422,9 +396,7 @@ mod tests {
 
     #[test]
     fn any_sentence_fits_one_printable_line() {
-        let long: Vec<u8> = (0..4096u32)
-            .map(|i| u8::try_from(i % 256).unwrap())
-            .collect();
+        let long: Vec<u8> = (0..4096u32).map(|i| u8::try_from(i % 256).unwrap()).collect();
         let replies = [
             ErrorReply::out_of_order(Some(u64::MAX), &long),
             ErrorReply::busy(u64::MAX, vec![b'x'; 4096]),
@@ -433,10 +405,7 @@ mod tests {
         for reply in &replies {
             let line = reply.to_string();
             assert!(line.len() <= ERROR_BYTES_MAX, "{} bytes", line.len());
-            assert!(
-                line.bytes().all(|byte| (0x20..0x7F).contains(&byte)),
-                "{line}"
-            );
+            assert!(line.bytes().all(|byte| (0x20..0x7F).contains(&byte)), "{line}");
         }
         assert_eq!(replies[2].to_string(), "ERR a\\x0D\\x0Ab\\xFF");
         assert!(replies[1].to_string().ends_with("..."));

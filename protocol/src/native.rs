@@ -1,5 +1,5 @@
 //! The native binary protocol: frames with request ids, prepared plans, columnar reads and writes.
-//! docs/protocol.md draws every frame; sentence numbers such as [NAT-4] refer to it. Knows nothing
+//! docs/protocol.md draws every frame; sentence numbers such as [NAT-2] refer to it. Knows nothing
 //! of what requests do.
 
 mod body;

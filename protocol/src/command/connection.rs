@@ -135,37 +135,17 @@ pub struct KillFilter {
 const EARLY: &[CommandFlag] = &[CommandFlag::Loading, CommandFlag::NoAuth, CommandFlag::Fast];
 
 pub(super) const COMMANDS: [CommandSpec; 8] = [
-    CommandSpec {
-        summary: "Answers PONG, or the message.",
-        ..connection("ping", -1, ping)
-    },
-    CommandSpec {
-        summary: "Answers the message.",
-        ..connection("echo", 2, echo)
-    },
+    CommandSpec { summary: "Answers PONG, or the message.", ..connection("ping", -1, ping) },
+    CommandSpec { summary: "Answers the message.", ..connection("echo", 2, echo) },
     CommandSpec {
         summary: "Chooses the protocol version and authenticates.",
         flags: EARLY,
         ..connection("hello", -1, hello)
     },
-    CommandSpec {
-        summary: "Authenticates.",
-        flags: EARLY,
-        ..connection("auth", -2, auth)
-    },
-    CommandSpec {
-        summary: "Selects database 0, the only one.",
-        ..connection("select", 2, select)
-    },
-    CommandSpec {
-        summary: "About client connections.",
-        ..connection("client", -2, client)
-    },
-    CommandSpec {
-        summary: "Closes the connection.",
-        flags: EARLY,
-        ..connection("quit", -1, quit)
-    },
+    CommandSpec { summary: "Authenticates.", flags: EARLY, ..connection("auth", -2, auth) },
+    CommandSpec { summary: "Selects database 0, the only one.", ..connection("select", 2, select) },
+    CommandSpec { summary: "About client connections.", ..connection("client", -2, client) },
+    CommandSpec { summary: "Closes the connection.", flags: EARLY, ..connection("quit", -1, quit) },
     CommandSpec {
         summary: "Makes the connection as if it were new.",
         flags: EARLY,
@@ -214,10 +194,7 @@ fn hello_version(text: &[u8]) -> Result<u8, ErrorReply> {
     match parse_unsigned(text) {
         Some(2) => Ok(2),
         Some(3) => Ok(3),
-        Some(_) => Err(ErrorReply::new(
-            ErrorCode::NoProto,
-            "unsupported protocol version",
-        )),
+        Some(_) => Err(ErrorReply::new(ErrorCode::NoProto, "unsupported protocol version")),
         None => Err(ErrorReply::usage(not_integer)),
     }
 }
@@ -229,10 +206,7 @@ fn auth(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
         _ => return Err(ErrorReply::usage("AUTH: expected AUTH [user] password").into()),
     };
     let password = cursor.required_bytes("the password")?;
-    Ok(Command::Connection(ConnectionCommand::Auth(Credentials {
-        user,
-        password,
-    })))
+    Ok(Command::Connection(ConnectionCommand::Auth(Credentials { user, password })))
 }
 
 fn select(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
@@ -276,9 +250,7 @@ fn client(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
 /// Redis's words for a subcommand that does not exist, and ours for those that do.
 pub(super) fn unknown_subcommand(command: &str, name: &[u8], known: &str) -> ErrorReply {
     let name = tilekv_tile::printable(name);
-    ErrorReply::usage(format!(
-        "unknown subcommand '{name}' of {command}, expected {known}"
-    ))
+    ErrorReply::usage(format!("unknown subcommand '{name}' of {command}, expected {known}"))
 }
 
 fn exactly(cursor: &Cursor<'_>, count: usize, subcommand: &str) -> Result<(), ErrorReply> {
@@ -344,11 +316,7 @@ fn client_id(cursor: &mut Cursor<'_>) -> Result<u64, ErrorReply> {
 
 fn client_reply(cursor: &mut Cursor<'_>) -> Result<ClientCommand, ErrorReply> {
     exactly(cursor, 1, "reply")?;
-    let modes = [
-        ("on", ReplyMode::On),
-        ("off", ReplyMode::Off),
-        ("skip", ReplyMode::Skip),
-    ];
+    let modes = [("on", ReplyMode::On), ("off", ReplyMode::Off), ("skip", ReplyMode::Skip)];
     Ok(ClientCommand::Reply(cursor.choice("CLIENT REPLY", &modes)?))
 }
 
@@ -360,11 +328,7 @@ fn client_switch(cursor: &mut Cursor<'_>, subcommand: &str) -> Result<Switch, Er
 fn client_kill(cursor: &mut Cursor<'_>) -> Result<KillFilter, ErrorReply> {
     if cursor.remaining() == 1 {
         let address = Some(cursor.required_bytes("the address")?);
-        return Ok(KillFilter {
-            form: KillForm::Address,
-            address,
-            ..KillFilter::default()
-        });
+        return Ok(KillFilter { form: KillForm::Address, address, ..KillFilter::default() });
     }
     if cursor.remaining() == 0 {
         return Err(wrong_arity("client|kill"));

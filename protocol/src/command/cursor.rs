@@ -18,11 +18,7 @@ pub(crate) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// Stands behind the name of the command.
     pub(super) fn new(arguments: &'a Arguments, spec: &'static CommandSpec) -> Self {
-        Self {
-            arguments,
-            spec,
-            next: 1,
-        }
+        Self { arguments, spec, next: 1 }
     }
 
     /// The command's name as users write it.
@@ -64,9 +60,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes the next argument if it is this keyword.
     pub(super) fn take_keyword(&mut self, keyword: &str) -> bool {
-        let found = self
-            .peek()
-            .is_some_and(|argument| is_keyword(argument, keyword));
+        let found = self.peek().is_some_and(|argument| is_keyword(argument, keyword));
         if found {
             self.next += 1;
         }
@@ -80,10 +74,7 @@ impl<'a> Cursor<'a> {
 
     /// The next argument as bytes that share the request's body.
     pub(super) fn required_bytes(&mut self, what: &str) -> Result<Bytes, ErrorReply> {
-        let bytes = self
-            .arguments
-            .bytes(self.next)
-            .ok_or_else(|| self.missing(what))?;
+        let bytes = self.arguments.bytes(self.next).ok_or_else(|| self.missing(what))?;
         self.next += 1;
         Ok(bytes)
     }
@@ -182,9 +173,7 @@ impl<'a> Cursor<'a> {
             None => Ok(()),
             Some(_) => {
                 let command = self.command();
-                Err(ErrorReply::usage(format!(
-                    "{command}: {option} is given twice, expected once"
-                )))
+                Err(ErrorReply::usage(format!("{command}: {option} is given twice, expected once")))
             }
         }
     }
@@ -192,19 +181,12 @@ impl<'a> Cursor<'a> {
     /// The next argument is none of the options that may stand here.
     pub(super) fn unexpected(&self, expected: &str) -> ErrorReply {
         let found = self.peek().map_or_else(|| "the end".to_owned(), quoted);
-        ErrorReply::usage(format!(
-            "{}: found {found}, expected {expected}",
-            self.command()
-        ))
+        ErrorReply::usage(format!("{}: found {found}, expected {expected}", self.command()))
     }
 
     /// Nothing may follow.
     pub(super) fn end(&self) -> Result<(), ErrorReply> {
-        if self.remaining() == 0 {
-            Ok(())
-        } else {
-            Err(self.unexpected("the end of the command"))
-        }
+        if self.remaining() == 0 { Ok(()) } else { Err(self.unexpected("the end of the command")) }
     }
 }
 
@@ -216,11 +198,7 @@ pub(super) fn is_keyword(argument: &[u8], keyword: &str) -> bool {
 /// A u64 as plain digits.
 pub(super) fn parse_unsigned(text: &[u8]) -> Option<u64> {
     let all_digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text)
-        .ok()
-        .filter(|_| all_digits)?
-        .parse()
-        .ok()
+    std::str::from_utf8(text).ok().filter(|_| all_digits)?.parse().ok()
 }
 
 /// Foreign text for a sentence.

@@ -69,39 +69,21 @@ const ADMIN: &[CommandFlag] = &[CommandFlag::Admin, CommandFlag::Loading];
 const FAST: &[CommandFlag] = &[CommandFlag::Loading, CommandFlag::Fast];
 
 pub(super) const COMMANDS: [CommandSpec; 7] = [
-    CommandSpec {
-        summary: "The commands of this server.",
-        ..server("command", -1, command)
-    },
-    CommandSpec {
-        summary: "How the server is.",
-        ..server("info", -1, info)
-    },
-    CommandSpec {
-        summary: "Settings.",
-        flags: ADMIN,
-        ..server("config", -2, config)
-    },
+    CommandSpec { summary: "The commands of this server.", ..server("command", -1, command) },
+    CommandSpec { summary: "How the server is.", ..server("info", -1, info) },
+    CommandSpec { summary: "Settings.", flags: ADMIN, ..server("config", -2, config) },
     CommandSpec {
         summary: "How many records there are.",
         flags: FAST,
         ..server("dbsize", 1, size)
     },
-    CommandSpec {
-        summary: "The server's clock.",
-        flags: FAST,
-        ..server("time", 1, time)
-    },
+    CommandSpec { summary: "The server's clock.", flags: FAST, ..server("time", 1, time) },
     CommandSpec {
         summary: "When data last became durable as a whole, in seconds since the epoch.",
         flags: FAST,
         ..server("lastsave", 1, last_save)
     },
-    CommandSpec {
-        summary: "Stops the server.",
-        flags: ADMIN,
-        ..server("shutdown", -1, shutdown)
-    },
+    CommandSpec { summary: "Stops the server.", flags: ADMIN, ..server("shutdown", -1, shutdown) },
 ];
 
 fn command(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
@@ -131,9 +113,7 @@ fn query(query: CommandQuery) -> Command {
 
 fn rest(cursor: &mut Cursor<'_>) -> Vec<Bytes> {
     let indexes = cursor.position()..cursor.arguments().len();
-    let items = indexes
-        .filter_map(|index| cursor.arguments().bytes(index))
-        .collect();
+    let items = indexes.filter_map(|index| cursor.arguments().bytes(index)).collect();
     cursor.move_to(cursor.arguments().len());
     items
 }
@@ -150,9 +130,7 @@ fn config(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
         b"SET" if cursor.remaining() > 0 && cursor.remaining().is_multiple_of(2) => {
             let flat = rest(cursor);
             ConfigCommand::Set(
-                flat.chunks_exact(2)
-                    .map(|pair| (pair[0].clone(), pair[1].clone()))
-                    .collect(),
+                flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
             )
         }
         b"SET" => return Err(wrong_arity("config|set").into()),

@@ -43,23 +43,11 @@ pub struct KeyPositions {
 
 impl KeyPositions {
     /// No keys, or keys that a fixed position cannot tell.
-    pub const NONE: Self = Self {
-        first: 0,
-        last: 0,
-        step: 0,
-    };
+    pub const NONE: Self = Self { first: 0, last: 0, step: 0 };
     /// The first argument.
-    pub const FIRST: Self = Self {
-        first: 1,
-        last: 1,
-        step: 1,
-    };
+    pub const FIRST: Self = Self { first: 1, last: 1, step: 1 };
     /// The second argument: the entity behind the view.
-    pub const SECOND: Self = Self {
-        first: 2,
-        last: 2,
-        step: 1,
-    };
+    pub const SECOND: Self = Self { first: 2, last: 2, step: 1 };
 }
 
 /// Redis's command flags, as far as they apply.
@@ -106,11 +94,7 @@ impl CommandSpec {
     /// Whether the command takes so many arguments, its name included.
     pub fn takes(&self, argument_count: usize) -> bool {
         let count = i64::try_from(argument_count).unwrap_or(i64::MAX);
-        if self.arity < 0 {
-            count >= -self.arity
-        } else {
-            count == self.arity
-        }
+        if self.arity < 0 { count >= -self.arity } else { count == self.arity }
     }
 
     /// Whether it has a flag.
@@ -127,15 +111,7 @@ pub(super) const fn read(
     parse: Parse,
 ) -> CommandSpec {
     let flags = &[CommandFlag::ReadOnly];
-    CommandSpec {
-        name,
-        arity,
-        flags,
-        keys,
-        group: "tilekv",
-        summary: "",
-        parse,
-    }
+    CommandSpec { name, arity, flags, keys, group: "tilekv", summary: "", parse }
 }
 
 /// A command that writes tiles or seals.
@@ -146,10 +122,7 @@ pub(super) const fn write(
     parse: Parse,
 ) -> CommandSpec {
     let flags = &[CommandFlag::Write, CommandFlag::DenyOom];
-    CommandSpec {
-        flags,
-        ..read(name, arity, keys, parse)
-    }
+    CommandSpec { flags, ..read(name, arity, keys, parse) }
 }
 
 /// A command that changes definitions.
@@ -214,10 +187,7 @@ pub fn command_reply(query: &CommandQuery) -> Reply {
         CommandQuery::List => array(commands().iter().map(|spec| text(spec.name)).collect()),
         CommandQuery::Info(names) if names.is_empty() => command_reply(&CommandQuery::All),
         CommandQuery::Info(names) => array(
-            names
-                .iter()
-                .map(|name| find_command(name).map_or(Reply::Nil, description))
-                .collect(),
+            names.iter().map(|name| find_command(name).map_or(Reply::Nil, description)).collect(),
         ),
         CommandQuery::Docs(names) if names.is_empty() => {
             Reply::Map(commands().iter().map(documentation).collect())
@@ -232,11 +202,7 @@ pub fn command_reply(query: &CommandQuery) -> Reply {
 /// Redis 7's ten fields: name, arity, flags, first key, last key, step, then access categories,
 /// tips, key specifications and subcommands, which are empty here.
 fn description(spec: &CommandSpec) -> Reply {
-    let flags = spec
-        .flags
-        .iter()
-        .map(|flag| Reply::Simple(flag.as_str().into()))
-        .collect();
+    let flags = spec.flags.iter().map(|flag| Reply::Simple(flag.as_str().into())).collect();
     let empty = || Reply::Array(Vec::new());
     Reply::Array(vec![
         text(spec.name),
@@ -277,10 +243,7 @@ mod tests {
     fn every_command_is_found_by_its_name_alone() {
         for spec in commands() {
             let upper = spec.name.to_ascii_uppercase();
-            assert_eq!(
-                find_command(upper.as_bytes()).map(|found| found.name),
-                Some(spec.name)
-            );
+            assert_eq!(find_command(upper.as_bytes()).map(|found| found.name), Some(spec.name));
             assert!(!spec.summary.is_empty(), "{} has a summary", spec.name);
             assert!(spec.arity != 0 && !spec.flags.is_empty());
         }
@@ -300,17 +263,10 @@ mod tests {
 
     #[test]
     fn command_shows_the_table() {
-        let names = vec![
-            bytes::Bytes::from_static(b"WINDOW.GET"),
-            bytes::Bytes::from_static(b"x"),
-        ];
-        let Reply::Array(found) = command_reply(&CommandQuery::Info(names)) else {
-            panic!()
-        };
+        let names = vec![bytes::Bytes::from_static(b"WINDOW.GET"), bytes::Bytes::from_static(b"x")];
+        let Reply::Array(found) = command_reply(&CommandQuery::Info(names)) else { panic!() };
         assert_eq!(found[1], Reply::Nil);
-        let Reply::Array(fields) = &found[0] else {
-            panic!("a description is an array")
-        };
+        let Reply::Array(fields) = &found[0] else { panic!("a description is an array") };
         assert_eq!(fields.len(), 10);
         assert_eq!(fields[1], Reply::Integer(-4));
         assert_eq!(fields[3], Reply::Integer(2));

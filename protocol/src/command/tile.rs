@@ -129,17 +129,10 @@ pub(super) const COMMANDS: [CommandSpec; 8] = [
     },
     CommandSpec {
         summary: "Adds many events.",
-        flags: &[
-            CommandFlag::Write,
-            CommandFlag::DenyOom,
-            CommandFlag::MovableKeys,
-        ],
+        flags: &[CommandFlag::Write, CommandFlag::DenyOom, CommandFlag::MovableKeys],
         ..write("tile.madd", -6, KeyPositions::NONE, madd)
     },
-    CommandSpec {
-        summary: "Replaces a tile.",
-        ..write("tile.set", -6, KeyPositions::SECOND, set)
-    },
+    CommandSpec { summary: "Replaces a tile.", ..write("tile.set", -6, KeyPositions::SECOND, set) },
     CommandSpec {
         summary: "Merges partials into a tile.",
         ..write("tile.merge", -6, KeyPositions::SECOND, merge)
@@ -169,13 +162,7 @@ fn add(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     let parsed = add_body(cursor.arguments(), PAIRS_START, pairs_end);
     let (view, rows) = parsed.map_err(|reply| refused(cursor, reply, stamp.as_ref()))?;
     let (shape, lane) = (RequestShape::Single, WriteLane::Stream);
-    let write = EventWrite {
-        view,
-        rows,
-        stamp,
-        shape,
-        lane,
-    };
+    let write = EventWrite { view, rows, stamp, shape, lane };
     Ok(Command::Tile(TileCommand::Events(Box::new(write))))
 }
 
@@ -183,16 +170,9 @@ fn add_body(arguments: &Arguments, start: usize, end: usize) -> Result<(Name, Ro
     let view = Name::parse(argument(arguments, 1))?;
     let entity = entity_at(arguments, 2)?;
     let timestamp = timestamp_at(arguments, 3, "timestamp")?;
-    let (columns, cells) = pairs(arguments, start, end, "column", "value")?
-        .into_iter()
-        .unzip();
+    let (columns, cells) = pairs(arguments, start, end, "column", "value")?.into_iter().unzip();
     let cells = Cells::Text { null: None, cells };
-    let rows = Rows {
-        columns,
-        entities: vec![entity],
-        timestamps: vec![timestamp],
-        cells,
-    };
+    let rows = Rows { columns, entities: vec![entity], timestamps: vec![timestamp], cells };
     Ok((view, rows))
 }
 
@@ -211,13 +191,7 @@ fn madd(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     let parsed = madd_body(cursor, null);
     let (view, rows) = parsed.map_err(|reply| refused(cursor, reply, stamp.as_ref()))?;
     let (shape, lane) = (RequestShape::Batch, WriteLane::Stream);
-    let write = EventWrite {
-        view,
-        rows,
-        stamp,
-        shape,
-        lane,
-    };
+    let write = EventWrite { view, rows, stamp, shape, lane };
     Ok(Command::Tile(TileCommand::Events(Box::new(write))))
 }
 
@@ -263,20 +237,12 @@ fn take_rows(
         timestamps.push(row_timestamp(row, argument(arguments, first + 1))?);
         cells.extend((first + 2..first + width).map(|index| bytes_at(arguments, index)));
     }
-    Ok(Rows {
-        columns,
-        entities,
-        timestamps,
-        cells: Cells::Text { null, cells },
-    })
+    Ok(Rows { columns, entities, timestamps, cells: Cells::Text { null, cells } })
 }
 
 fn row_timestamp(row: usize, text: &[u8]) -> Result<i64, ErrorReply> {
-    let wrap = |error| TileError::Row {
-        row,
-        place: "timestamp".to_owned(),
-        source: Box::new(error),
-    };
+    let wrap =
+        |error| TileError::Row { row, place: "timestamp".to_owned(), source: Box::new(error) };
     Ok(Timestamp::parse(text).map_err(wrap)?.millis())
 }
 
@@ -315,15 +281,7 @@ fn tile_write_body(
         return Err(ErrorReply::usage(sentence));
     }
     let (stamp, lane) = (None, WriteLane::Stream);
-    Ok(TileWrite {
-        mode,
-        view,
-        entity,
-        tile_start,
-        partials,
-        stamp,
-        lane,
-    })
+    Ok(TileWrite { mode, view, entity, tile_start, partials, stamp, lane })
 }
 
 fn range(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
@@ -337,24 +295,13 @@ fn range(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
         let value = cursor.identifiers("FEATURES")?;
         cursor.set_once(&mut features, "FEATURES", value)?;
     }
-    Ok(Command::Tile(TileCommand::Range {
-        view,
-        entity,
-        from,
-        to,
-        features,
-    }))
+    Ok(Command::Tile(TileCommand::Range { view, entity, from, to, features }))
 }
 
 fn delete(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     let (view, entity) = (cursor.name()?, take_entity(cursor)?);
     let (from, to) = (cursor.timestamp("from")?, cursor.timestamp("to")?);
-    Ok(Command::Tile(TileCommand::Delete {
-        view,
-        entity,
-        from,
-        to,
-    }))
+    Ok(Command::Tile(TileCommand::Delete { view, entity, from, to }))
 }
 
 fn delete_entity(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
@@ -402,11 +349,9 @@ impl StampOptions {
 
     fn finish(self, cursor: &Cursor<'_>) -> Result<Option<ProducerStamp>, ErrorReply> {
         match (self.producer, self.after) {
-            (Some((id, sequence)), after) => Ok(Some(ProducerStamp {
-                id,
-                sequence,
-                after: after.unwrap_or(After::Any),
-            })),
+            (Some((id, sequence)), after) => {
+                Ok(Some(ProducerStamp { id, sequence, after: after.unwrap_or(After::Any) }))
+            }
             (None, None) => Ok(None),
             (None, Some(_)) => {
                 let command = cursor.command();
@@ -434,9 +379,7 @@ fn parse_after(text: &[u8]) -> Result<After, ErrorReply> {
     }
     parse_unsigned(text).map(After::Sequence).ok_or_else(|| {
         let found = quoted(text);
-        ErrorReply::usage(format!(
-            "AFTER {found}: expected - or an integer from 0 to 2^64 - 1"
-        ))
+        ErrorReply::usage(format!("AFTER {found}: expected - or an integer from 0 to 2^64 - 1"))
     })
 }
 
@@ -481,10 +424,7 @@ fn pairs(
         )));
     }
     let pair = |index| {
-        Ok((
-            Identifier::parse(argument(arguments, index))?,
-            bytes_at(arguments, index + 1),
-        ))
+        Ok((Identifier::parse(argument(arguments, index))?, bytes_at(arguments, index + 1)))
     };
     (start..end).step_by(2).map(pair).collect()
 }
@@ -492,10 +432,7 @@ fn pairs(
 /// An error of a write that may carry a stamp.
 fn refused(cursor: &Cursor<'_>, reply: ErrorReply, stamp: Option<&ProducerStamp>) -> CommandError {
     let view = Name::parse(argument(cursor.arguments(), 1)).ok();
-    CommandError {
-        reply,
-        refused: refused_write(view.as_ref(), stamp),
-    }
+    CommandError { reply, refused: refused_write(view.as_ref(), stamp) }
 }
 
 /// What to remember of a refused write.
@@ -505,11 +442,7 @@ pub(crate) fn refused_write(
 ) -> Option<Box<RefusedWrite>> {
     let (view, stamp) = (view?.clone(), stamp?);
     let (producer, sequence) = (stamp.id.clone(), stamp.sequence);
-    Some(Box::new(RefusedWrite {
-        view,
-        producer,
-        sequence,
-    }))
+    Some(Box::new(RefusedWrite { view, producer, sequence }))
 }
 
 fn take_entity(cursor: &mut Cursor<'_>) -> Result<Bytes, ErrorReply> {
@@ -549,7 +482,5 @@ fn check_bound(what: &str, found: usize, allowed: usize) -> Result<(), ErrorRepl
     if found <= allowed {
         return Ok(());
     }
-    Err(ErrorReply::limit(format!(
-        "{found} {what} in one write, expected at most {allowed}"
-    )))
+    Err(ErrorReply::limit(format!("{found} {what} in one write, expected at most {allowed}")))
 }

@@ -17,22 +17,10 @@ pub enum TransactionCommand {
 }
 
 pub(super) const COMMANDS: [CommandSpec; 4] = [
-    CommandSpec {
-        summary: "Queues the commands that follow.",
-        ..spec("multi", 1, multi)
-    },
-    CommandSpec {
-        summary: "Runs the queued commands back to back.",
-        ..spec("exec", 1, exec)
-    },
-    CommandSpec {
-        summary: "Forgets the queued commands.",
-        ..spec("discard", 1, discard)
-    },
-    CommandSpec {
-        summary: "Refused: there are no optimistic locks.",
-        ..spec("watch", -2, watch)
-    },
+    CommandSpec { summary: "Queues the commands that follow.", ..spec("multi", 1, multi) },
+    CommandSpec { summary: "Runs the queued commands back to back.", ..spec("exec", 1, exec) },
+    CommandSpec { summary: "Forgets the queued commands.", ..spec("discard", 1, discard) },
+    CommandSpec { summary: "Refused: there are no optimistic locks.", ..spec("watch", -2, watch) },
 ];
 
 const fn spec(name: &'static str, arity: i64, parse: super::table::Parse) -> CommandSpec {

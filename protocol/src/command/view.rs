@@ -150,12 +150,8 @@ fn create(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
         min_rows: options.min_rows.unwrap_or(0),
         levels: parts.levels,
         keys: parts.keys.map_or_else(default_keys, Ok)?,
-        columns: parts
-            .columns
-            .ok_or_else(|| missing("COLUMNS n name:type.."))?,
-        features: parts
-            .features
-            .ok_or_else(|| missing("FEATURES n name=expression.."))?,
+        columns: parts.columns.ok_or_else(|| missing("COLUMNS n name:type.."))?,
+        features: parts.features.ok_or_else(|| missing("FEATURES n name=expression.."))?,
     };
     Ok(Command::View(ViewCommand::Create(Box::new(definition))))
 }
@@ -182,10 +178,7 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
         late: options.late,
         min_rows: options.min_rows,
     };
-    Ok(Command::View(ViewCommand::Alter {
-        view,
-        change: Box::new(change),
-    }))
+    Ok(Command::View(ViewCommand::Alter { view, change: Box::new(change) }))
 }
 
 fn take_addition(
@@ -224,11 +217,7 @@ pub(super) fn take_edge(cursor: &mut Cursor<'_>) -> Result<Edge, ErrorReply> {
 /// A duration, or `none`.
 fn optional_span(cursor: &mut Cursor<'_>, option: &str) -> Result<Option<Span>, ErrorReply> {
     let text = cursor.required(&format!("the duration after {option}"))?;
-    if text.eq_ignore_ascii_case(b"none") {
-        Ok(None)
-    } else {
-        span(text).map(Some)
-    }
+    if text.eq_ignore_ascii_case(b"none") { Ok(None) } else { span(text).map(Some) }
 }
 
 fn span(text: &[u8]) -> Result<Span, ErrorReply> {
@@ -244,14 +233,9 @@ fn column(text: &[u8]) -> Result<ColumnDefinition, ErrorReply> {
     let parts = split_at(text, b':');
     let (name, kind) = parts.ok_or_else(|| malformed("column", text, EXPECTED))?;
     let kinds = [ColumnType::I64, ColumnType::F64, ColumnType::Str];
-    let kind = kinds
-        .into_iter()
-        .find(|known| kind.eq_ignore_ascii_case(known.as_str().as_bytes()));
+    let kind = kinds.into_iter().find(|known| kind.eq_ignore_ascii_case(known.as_str().as_bytes()));
     let kind = kind.ok_or_else(|| malformed("column", text, EXPECTED))?;
-    Ok(ColumnDefinition {
-        name: Identifier::parse(name)?,
-        kind,
-    })
+    Ok(ColumnDefinition { name: Identifier::parse(name)?, kind })
 }
 
 fn feature(text: &[u8]) -> Result<FeatureDefinition, ErrorReply> {

@@ -140,15 +140,10 @@ fn get(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
         cursor.next();
     }
     let mut options = Options::default();
-    let allowed = Allowed {
-        times: false,
-        status: true,
-    };
+    let allowed = Allowed { times: false, status: true };
     while cursor.remaining() > 0 {
         if !options.take(cursor, &allowed)? {
-            return Err(cursor
-                .unexpected("feature@window, AT, EDGE or STATUS")
-                .into());
+            return Err(cursor.unexpected("feature@window, AT, EDGE or STATUS").into());
         }
     }
     let read = WindowRead {
@@ -168,10 +163,7 @@ fn mget(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     let view = cursor.name()?;
     let (mut entities, mut selectors) = (None, None);
     let mut options = Options::default();
-    let allowed = Allowed {
-        times: true,
-        status: true,
-    };
+    let allowed = Allowed { times: true, status: true };
     while cursor.remaining() > 0 {
         if cursor.take_keyword("ENTITIES") {
             let value = take_entities(cursor)?;
@@ -203,10 +195,7 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     let entity = entity(cursor)?;
     let selector = Selector::parse(cursor.required("a selector")?)?;
     let mut options = Options::default();
-    let allowed = Allowed {
-        times: false,
-        status: false,
-    };
+    let allowed = Allowed { times: false, status: false };
     while cursor.remaining() > 0 {
         if !options.take(cursor, &allowed)? {
             return Err(cursor.unexpected("AT or EDGE").into());
@@ -225,9 +214,7 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
 
 fn check_read(cursor: &Cursor<'_>, read: WindowRead) -> Result<Command, CommandError> {
     if read.selectors.is_empty() {
-        return Err(cursor
-            .unexpected("at least one selector, such as likes@7d")
-            .into());
+        return Err(cursor.unexpected("at least one selector, such as likes@7d").into());
     }
     if let ReadTime::Each(times) = &read.time
         && times.len() != read.entities.len()

@@ -21,21 +21,14 @@ pub(super) fn write_frame(
     request_id: u64,
     write: impl FnOnce(&mut Body<'_>),
 ) -> Result<(), ProtocolError> {
-    assert!(
-        flags & !kind.flags_known() == 0,
-        "a frame carries only the flags of its kind"
-    );
+    assert!(flags & !kind.flags_known() == 0, "a frame carries only the flags of its kind");
     let start = out.len();
     out.put_u32_le(0);
     out.put_u8(kind.number());
     out.put_u8(flags);
     out.put_u16_le(0);
     out.put_u64_le(request_id);
-    let mut body = Body {
-        out,
-        start,
-        too_long: None,
-    };
+    let mut body = Body { out, start, too_long: None };
     write(&mut body);
     let too_long = body.too_long;
     let payload_bytes = out.len() - start - FRAME_HEADER_BYTES;
@@ -47,10 +40,7 @@ pub(super) fn write_frame(
         (_, place) => {
             out.truncate(start);
             let place = place.unwrap_or("frame");
-            Err(ProtocolError::Malformed {
-                place,
-                problem: "too long for its length field",
-            })
+            Err(ProtocolError::Malformed { place, problem: "too long for its length field" })
         }
     }
 }

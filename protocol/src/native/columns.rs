@@ -92,10 +92,7 @@ fn frame_bytes_estimate(answers: &Answers, with_status: bool) -> usize {
 
 /// [NAT-33]
 fn encode_column(column: &AnswerColumn, rows: usize, with_status: bool, body: &mut Body<'_>) {
-    assert!(
-        column.values.len() == rows,
-        "a column of answers has a value for each row"
-    );
+    assert!(column.values.len() == rows, "a column of answers has a value for each row");
     body.u8(match column.values {
         Values::Int { .. } => TYPE_I64,
         Values::Double { .. } => TYPE_F64,
@@ -141,23 +138,11 @@ fn encode_any(values: &[Value], body: &mut Body<'_>) {
 }
 
 fn encode_details(column: &AnswerColumn, rows: usize, body: &mut Body<'_>) {
-    assert!(
-        column.statuses.len() == rows,
-        "a column of answers has a status for each row"
-    );
-    assert!(
-        column.tiles_read.len() == rows,
-        "a column of answers has a count for each row"
-    );
+    assert!(column.statuses.len() == rows, "a column of answers has a status for each row");
+    assert!(column.tiles_read.len() == rows, "a column of answers has a count for each row");
     let bounds = column.bounds.len();
-    assert!(
-        bounds == rows || bounds == 1,
-        "a column has one window, or one for each row"
-    );
-    column
-        .statuses
-        .iter()
-        .for_each(|status| body.u8(status_number(*status)));
+    assert!(bounds == rows || bounds == 1, "a column has one window, or one for each row");
+    column.statuses.iter().for_each(|status| body.u8(status_number(*status)));
     body.pad();
     column.tiles_read.iter().for_each(|count| body.u32(*count));
     body.pad();
@@ -192,20 +177,10 @@ impl ColumnsReply {
         }
         let mut columns = Vec::with_capacity(column_count.min(payload.remaining() / 8));
         for _ in 0..column_count {
-            columns.push(ReplyColumn::decode(
-                &mut payload,
-                rows,
-                with_status,
-                limits,
-            )?);
+            columns.push(ReplyColumn::decode(&mut payload, rows, with_status, limits)?);
         }
         payload.end()?;
-        Ok(Self {
-            rows,
-            with_status,
-            columns,
-            payload: payload_bytes.clone(),
-        })
+        Ok(Self { rows, with_status, columns, payload: payload_bytes.clone() })
     }
 
     /// [NAT-33] The columns stand in the payload that they were read from.
@@ -230,15 +205,8 @@ impl ColumnsReply {
 
     /// All of it as answers. Without statuses, those parts of the columns are empty.
     pub fn to_answers(&self) -> Answers {
-        let columns = self
-            .columns
-            .iter()
-            .map(ReplyColumn::to_answer_column)
-            .collect();
-        Answers {
-            rows: self.rows,
-            columns,
-        }
+        let columns = self.columns.iter().map(ReplyColumn::to_answer_column).collect();
+        Answers { rows: self.rows, columns }
     }
 }
 
@@ -274,14 +242,7 @@ impl ReplyColumn {
         if before - payload.remaining() != body_bytes {
             return Err(payload.malformed("a column is not as long as it says"));
         }
-        let column = Self {
-            rows,
-            kind,
-            validity,
-            words,
-            joined,
-            details,
-        };
+        let column = Self { rows, kind, validity, words, joined, details };
         column.check_any(limits)?;
         Ok(column)
     }
@@ -378,11 +339,7 @@ impl ReplyColumn {
     pub fn bounds(&self, row: usize) -> Option<WindowBounds> {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         let (pairs, _) = self.details.as_ref()?.bounds.as_chunks::<16>();
-        let pair = if pairs.len() == 1 {
-            &pairs[0]
-        } else {
-            &pairs[row]
-        };
+        let pair = if pairs.len() == 1 { &pairs[0] } else { &pairs[row] };
         Some(read_bounds(pair))
     }
 
@@ -394,14 +351,10 @@ impl ReplyColumn {
 
     fn to_answer_column(&self) -> AnswerColumn {
         let values = match self.kind {
-            ReplyColumnKind::I64 => Values::Int {
-                values: i64s(&self.words),
-                valid: self.valid(),
-            },
-            ReplyColumnKind::F64 => Values::Double {
-                values: f64s(&self.words),
-                valid: self.valid(),
-            },
+            ReplyColumnKind::I64 => Values::Int { values: i64s(&self.words), valid: self.valid() },
+            ReplyColumnKind::F64 => {
+                Values::Double { values: f64s(&self.words), valid: self.valid() }
+            }
             ReplyColumnKind::Any => {
                 Values::Any((0..self.rows).map(|row| self.value(row)).collect())
             }
@@ -413,12 +366,7 @@ impl ReplyColumn {
             bounds = pairs.iter().map(read_bounds).collect();
             tiles_read = details.tiles_read.chunks_exact(4).map(read_u32).collect();
         }
-        AnswerColumn {
-            values,
-            statuses,
-            bounds,
-            tiles_read,
-        }
+        AnswerColumn { values, statuses, bounds, tiles_read }
     }
 }
 
@@ -437,19 +385,12 @@ impl Details {
         let tiles_read = payload.array(rows, 4)?;
         payload.pad()?;
         let bounds = payload.array(bounds, 16)?;
-        Ok(Self {
-            statuses,
-            tiles_read,
-            bounds,
-        })
+        Ok(Self { statuses, tiles_read, bounds })
     }
 }
 
 fn read_bounds(pair: &[u8; 16]) -> WindowBounds {
     let (words, _) = pair.as_chunks::<8>();
     let start = Some(i64::from_le_bytes(words[0])).filter(|start| *start != START_UNBOUNDED);
-    WindowBounds {
-        start,
-        end: i64::from_le_bytes(words[1]),
-    }
+    WindowBounds { start, end: i64::from_le_bytes(words[1]) }
 }

@@ -20,10 +20,7 @@ pub(super) fn encode(write: &EventWrite, body: &mut Body<'_>) -> Result<(), Prot
     let (rows, stamp) = (&write.rows, write.stamp.as_ref());
     let Cells::Typed(columns) = &rows.cells else {
         let problem = "cells are text, expected typed columns";
-        return Err(ProtocolError::Malformed {
-            place: "ADD",
-            problem,
-        });
+        return Err(ProtocolError::Malformed { place: "ADD", problem });
     };
     encode_head(&write.view, stamp, columns.len(), body);
     body.length32("rows", rows.len());
@@ -81,20 +78,9 @@ pub(super) fn decode(
     let entities = decode_items(payload, row_count, entity_bytes)?;
     let (columns, cells) = decode_columns(payload, &target, head.items, row_count)?;
     payload.end()?;
-    let rows = Rows {
-        columns,
-        entities,
-        timestamps,
-        cells: Cells::Typed(cells),
-    };
+    let rows = Rows { columns, entities, timestamps, cells: Cells::Typed(cells) };
     let Target { view, stamp } = target;
-    Ok(EventWrite {
-        view,
-        rows,
-        stamp,
-        shape: RequestShape::Batch,
-        lane,
-    })
+    Ok(EventWrite { view, rows, stamp, shape: RequestShape::Batch, lane })
 }
 
 fn decode_columns(
@@ -131,18 +117,11 @@ fn decode_column<'a>(
         return Err(payload.malformed("string bytes in a column of numbers"));
     }
     let column = match kind {
-        TYPE_I64 => TypedColumn::I64 {
-            values: i64s(&payload.array(row_count, 8)?),
-            valid,
-        },
-        TYPE_F64 => TypedColumn::F64 {
-            values: f64s(&payload.array(row_count, 8)?),
-            valid,
-        },
-        TYPE_STR => TypedColumn::Str {
-            values: decode_items(payload, row_count, text_bytes)?,
-            valid,
-        },
+        TYPE_I64 => TypedColumn::I64 { values: i64s(&payload.array(row_count, 8)?), valid },
+        TYPE_F64 => TypedColumn::F64 { values: f64s(&payload.array(row_count, 8)?), valid },
+        TYPE_STR => {
+            TypedColumn::Str { values: decode_items(payload, row_count, text_bytes)?, valid }
+        }
         _ => return Err(payload.malformed("unknown column type")),
     };
     Ok((name, column))
@@ -158,16 +137,12 @@ fn decode_items(
         return Err(payload.malformed("the last item does not end with the items"));
     }
     let joined = payload.bytes(joined_bytes)?;
-    Ok((0..count)
-        .map(|index| joined.slice(item_range(&ends, index)))
-        .collect())
+    Ok((0..count).map(|index| joined.slice(item_range(&ends, index))).collect())
 }
 
 fn check_bound(what: &str, found: usize, allowed: usize) -> Result<(), ErrorReply> {
     if found <= allowed {
         return Ok(());
     }
-    Err(ErrorReply::limit(format!(
-        "{found} {what} in one write, expected at most {allowed}"
-    )))
+    Err(ErrorReply::limit(format!("{found} {what} in one write, expected at most {allowed}")))
 }

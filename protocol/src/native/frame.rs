@@ -99,10 +99,7 @@ impl FrameKind {
 
     /// The kind with that number.
     pub fn from_number(number: u8) -> Option<Self> {
-        KINDS
-            .iter()
-            .find(|(_, wanted, _)| *wanted == number)
-            .map(|(kind, _, _)| *kind)
+        KINDS.iter().find(|(_, wanted, _)| *wanted == number).map(|(kind, _, _)| *kind)
     }
 
     /// The flags that it may carry.
@@ -112,9 +109,7 @@ impl FrameKind {
 
     fn entry(self) -> &'static (FrameKind, u8, u8) {
         let found = KINDS.iter().find(|(kind, _, _)| *kind == self);
-        let Some(entry) = found else {
-            unreachable!("every frame kind has a row in KINDS")
-        };
+        let Some(entry) = found else { unreachable!("every frame kind has a row in KINDS") };
         entry
     }
 }
@@ -155,9 +150,7 @@ impl FrameParser {
         let reserved = fields.get_u16_le();
         let request_id = fields.get_u64_le();
         if reserved != 0 {
-            return Err(ProtocolError::ReservedNotZero {
-                place: "frame header",
-            });
+            return Err(ProtocolError::ReservedNotZero { place: "frame header" });
         }
         let frame_bytes = FRAME_HEADER_BYTES + position(length);
         check_frame_bytes(frame_bytes, limits)?;
@@ -166,12 +159,7 @@ impl FrameParser {
         }
         let mut bytes = buffer.split_to(frame_bytes).freeze();
         bytes.advance(FRAME_HEADER_BYTES);
-        Ok(Some(Frame {
-            kind,
-            flags,
-            request_id,
-            payload: bytes,
-        }))
+        Ok(Some(Frame { kind, flags, request_id, payload: bytes }))
     }
 }
 
@@ -198,37 +186,22 @@ mod tests {
 
     #[test]
     fn a_frame_has_a_bound_on_both_sides() {
-        let limits = Limits {
-            frame_bytes_max: 20,
-            ..Limits::authenticated()
-        };
+        let limits = Limits { frame_bytes_max: 20, ..Limits::authenticated() };
         let frame = |length: u8| {
             let mut bytes = vec![length, 0, 0, 0, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
             bytes.resize(bytes.len() + usize::from(length), 7);
             BytesMut::from(&bytes[..])
         };
         let parsed = FrameParser.parse(&mut frame(4), &limits).unwrap().unwrap();
-        assert_eq!(
-            (parsed.kind, parsed.request_id, parsed.payload.len()),
-            (3, 9, 4)
-        );
+        assert_eq!((parsed.kind, parsed.request_id, parsed.payload.len()), (3, 9, 4));
         let error = FrameParser.parse(&mut frame(5), &limits).unwrap_err();
-        assert_eq!(
-            error,
-            ProtocolError::FrameTooLong {
-                bytes: 21,
-                bytes_max: 20
-            }
-        );
+        assert_eq!(error, ProtocolError::FrameTooLong { bytes: 21, bytes_max: 20 });
     }
 
     #[test]
     fn an_announced_length_reserves_nothing() {
         let mut buffer = BytesMut::from(&[0, 0, 0, 1, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0][..]);
-        assert_eq!(
-            FrameParser.parse(&mut buffer, &Limits::authenticated()),
-            Ok(None)
-        );
+        assert_eq!(FrameParser.parse(&mut buffer, &Limits::authenticated()), Ok(None));
         assert!(buffer.capacity() < 4096, "{}", buffer.capacity());
     }
 }

@@ -16,26 +16,15 @@ pub(super) struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     pub(super) fn new(frame: &'a Frame, place: &'static str) -> Self {
-        Self {
-            bytes: &frame.payload,
-            at: 0,
-            place,
-        }
+        Self { bytes: &frame.payload, at: 0, place }
     }
 
     pub(super) fn over(bytes: &'a Bytes, place: &'static str) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            place,
-        }
+        Self { bytes, at: 0, place }
     }
 
     pub(super) fn malformed(&self, problem: &'static str) -> ProtocolError {
-        ProtocolError::Malformed {
-            place: self.place,
-            problem,
-        }
+        ProtocolError::Malformed { place: self.place, problem }
     }
 
     pub(super) fn remaining(&self) -> usize {
@@ -45,11 +34,7 @@ impl<'a> Payload<'a> {
     fn advance(&mut self, count: usize) -> Result<usize, ProtocolError> {
         if count > self.remaining() {
             let (expected, found) = (wide(count), wide(self.remaining()));
-            return Err(ProtocolError::Truncated {
-                place: self.place,
-                expected,
-                found,
-            });
+            return Err(ProtocolError::Truncated { place: self.place, expected, found });
         }
         let start = self.at;
         self.at += count;
@@ -132,10 +117,7 @@ impl<'a> Payload<'a> {
     pub(super) fn bitmap(&mut self, bits: usize) -> Result<Bytes, ProtocolError> {
         let bitmap = self.bytes(bits.div_ceil(8))?;
         let unused = bitmap.len() * 8 - bits;
-        if bitmap
-            .last()
-            .is_some_and(|last| last.leading_zeros() < count32(unused))
-        {
+        if bitmap.last().is_some_and(|last| last.leading_zeros() < count32(unused)) {
             return Err(ProtocolError::ReservedNotZero { place: self.place });
         }
         self.pad()?;
@@ -161,10 +143,7 @@ impl<'a> Payload<'a> {
     pub(super) fn end(&self) -> Result<(), ProtocolError> {
         match self.remaining() {
             0 => Ok(()),
-            bytes => Err(ProtocolError::TrailingBytes {
-                place: self.place,
-                bytes,
-            }),
+            bytes => Err(ProtocolError::TrailingBytes { place: self.place, bytes }),
         }
     }
 }
@@ -203,9 +182,7 @@ fn words(bytes: &[u8]) -> impl ExactSizeIterator<Item = [u8; 8]> {
 }
 
 pub(super) fn read_u32(bytes: &[u8]) -> u32 {
-    let Some(word) = bytes.first_chunk() else {
-        unreachable!("an end has four bytes")
-    };
+    let Some(word) = bytes.first_chunk() else { unreachable!("an end has four bytes") };
     u32::from_le_bytes(*word)
 }
 

@@ -75,11 +75,7 @@ impl PlanRequest {
         payload.end()?;
         let columns = groups.iter().map(|(_, selectors)| selectors.len()).sum();
         check_answer_size(1, columns)?;
-        Ok(Self {
-            groups,
-            edge,
-            known,
-        })
+        Ok(Self { groups, edge, known })
     }
 }
 
@@ -100,9 +96,7 @@ fn decode_group(payload: &mut Payload<'_>) -> Result<(Name, Vec<Selector>), Requ
 
 fn check_groups(count: usize) -> Result<(), ErrorReply> {
     match count {
-        0 => Err(ErrorReply::usage(
-            "a plan of no views, expected at least one",
-        )),
+        0 => Err(ErrorReply::usage("a plan of no views, expected at least one")),
         1..=PLAN_GROUPS_MAX => Ok(()),
         _ => Err(ErrorReply::limit(format!(
             "{count} views in one plan, expected at most {PLAN_GROUPS_MAX}"
@@ -118,10 +112,7 @@ impl PlanReply {
     }
 
     pub(super) fn decode(payload: &mut Payload<'_>) -> Result<Self, ProtocolError> {
-        let reply = Self {
-            plan: payload.u32()?,
-            columns: payload.u32()?,
-        };
+        let reply = Self { plan: payload.u32()?, columns: payload.u32()? };
         payload.end()?;
         Ok(reply)
     }

@@ -27,10 +27,7 @@ pub fn parse_preamble(received: &[u8]) -> Result<bool, ProtocolError> {
     }
     match received.get(MAGIC.len()) {
         Some(version) if *version != VERSION => {
-            return Err(ProtocolError::UnsupportedVersion {
-                found: *version,
-                spoken: VERSION,
-            });
+            return Err(ProtocolError::UnsupportedVersion { found: *version, spoken: VERSION });
         }
         _ => {}
     }

@@ -64,25 +64,13 @@ impl ReadRequest {
         };
         let (ends, last_end) = payload.ends(key_count)?;
         if last_end != joined_bytes {
-            return Err(payload
-                .malformed("the last key does not end with the keys")
-                .into());
+            return Err(payload.malformed("the last key does not end with the keys").into());
         }
-        let keys = Keys {
-            ends,
-            joined: payload.bytes(joined_bytes)?,
-        };
+        let keys = Keys { ends, joined: payload.bytes(joined_bytes)? };
         payload.end()?;
         check_times(&time)?;
-        keys.iter()
-            .enumerate()
-            .try_for_each(|(index, key)| check_key(index, key))?;
-        Ok(Self {
-            plan,
-            time,
-            with_status,
-            keys,
-        })
+        keys.iter().enumerate().try_for_each(|(index, key)| check_key(index, key))?;
+        Ok(Self { plan, time, with_status, keys })
     }
 
     pub(super) fn encode(&self, request_id: u64, out: &mut BytesMut) -> Result<(), ProtocolError> {

@@ -68,17 +68,10 @@ impl Request {
             return Err(not_a_request(frame).into());
         };
         if frame.flags & !kind.flags_known() != 0 {
-            return Err(ProtocolError::ReservedNotZero {
-                place: "frame flags",
-            }
-            .into());
+            return Err(ProtocolError::ReservedNotZero { place: "frame flags" }.into());
         }
         let flag = |mask: u8| frame.flags & mask != 0;
-        let lane = if flag(FLAG_BACKFILL) {
-            WriteLane::Backfill
-        } else {
-            WriteLane::Stream
-        };
+        let lane = if flag(FLAG_BACKFILL) { WriteLane::Backfill } else { WriteLane::Stream };
         let payload = &mut Payload::new(frame, place(kind));
         Ok(match kind {
             FrameKind::Hello => Self::Hello(NativeHello::decode(payload, flag(FLAG_CREDENTIALS))?),
@@ -104,9 +97,7 @@ impl Request {
         if let Self::Read(read) = self {
             return read.encode(request_id, out);
         }
-        write_frame(out, kind, flags, request_id, |body| {
-            outcome = self.encode_body(body)
-        })?;
+        write_frame(out, kind, flags, request_id, |body| outcome = self.encode_body(body))?;
         if outcome.is_err() {
             out.truncate(start);
         }
@@ -212,14 +203,8 @@ fn decode_command(frame: &Frame, limits: &Limits) -> Result<Arguments, RequestEr
     let (ends, joined_bytes) = payload.ends(count)?;
     let joined = payload.bytes(joined_bytes)?;
     payload.end()?;
-    let ranges: Ranges = (0..count)
-        .map(|index| argument_range(&ends, index))
-        .collect();
-    let longest = ranges
-        .iter()
-        .map(|(start, end)| position(end - start))
-        .max()
-        .unwrap_or(0);
+    let ranges: Ranges = (0..count).map(|index| argument_range(&ends, index)).collect();
+    let longest = ranges.iter().map(|(start, end)| position(end - start)).max().unwrap_or(0);
     if longest > limits.bulk_bytes_max {
         let allowed = limits.bulk_bytes_max;
         let sentence = format!("an argument of {longest} bytes, expected at most {allowed}");

@@ -44,10 +44,7 @@ pub enum Response {
 impl Response {
     /// A refusal after which the connection goes on.
     pub fn refusal(error: ErrorReply) -> Self {
-        Self::Error {
-            error,
-            closing: false,
-        }
+        Self::Error { error, closing: false }
     }
 
     /// Appends the frame. The buffer stays as it was on an error: the reply is too long.
@@ -88,17 +85,12 @@ impl Response {
 
     /// Reads a response. After an error the connection cannot be used any more.
     pub fn decode(frame: &Frame, limits: &Limits) -> Result<Self, ProtocolError> {
-        let unknown = ProtocolError::Malformed {
-            place: "frame",
-            problem: "unknown response kind",
-        };
+        let unknown = ProtocolError::Malformed { place: "frame", problem: "unknown response kind" };
         let Some(kind) = FrameKind::from_number(frame.kind) else {
             return Err(unknown);
         };
         if frame.flags & !kind.flags_known() != 0 {
-            return Err(ProtocolError::ReservedNotZero {
-                place: "frame flags",
-            });
+            return Err(ProtocolError::ReservedNotZero { place: "frame flags" });
         }
         let payload = &mut Payload::new(frame, place(kind));
         Ok(match kind {

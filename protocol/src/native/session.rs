@@ -44,10 +44,7 @@ pub struct Credit {
 
 impl Credit {
     /// No bound.
-    pub const UNBOUNDED: Self = Self {
-        bytes: u64::MAX,
-        rows: u64::MAX,
-    };
+    pub const UNBOUNDED: Self = Self { bytes: u64::MAX, rows: u64::MAX };
 }
 
 /// What became of a write.
@@ -98,10 +95,7 @@ impl NativeHello {
         if !has_credentials && user_bytes + password_bytes > 0 {
             return Err(payload.malformed("credentials without their flag"));
         }
-        Ok(Self {
-            credentials: has_credentials.then_some(credentials),
-            client_name,
-        })
+        Ok(Self { credentials: has_credentials.then_some(credentials), client_name })
     }
 }
 
@@ -132,10 +126,7 @@ fn take_credentials(
 ) -> Result<Credentials, ProtocolError> {
     let user = payload.bytes(user_bytes)?;
     let password = payload.bytes(password_bytes)?;
-    Ok(Credentials {
-        user: Some(user).filter(|user| !user.is_empty()),
-        password,
-    })
+    Ok(Credentials { user: Some(user).filter(|user| !user.is_empty()), password })
 }
 
 impl Welcome {
@@ -164,13 +155,7 @@ impl Welcome {
         let credit = Credit::decode(payload)?;
         let server = payload.bytes(server_bytes)?;
         payload.end()?;
-        Ok(Self {
-            authenticated,
-            connection_id,
-            frame_bytes_max,
-            credit,
-            server,
-        })
+        Ok(Self { authenticated, connection_id, frame_bytes_max, credit, server })
     }
 }
 
@@ -182,10 +167,7 @@ impl Credit {
     }
 
     pub(super) fn decode(payload: &mut Payload<'_>) -> Result<Self, ProtocolError> {
-        Ok(Self {
-            bytes: payload.u64()?,
-            rows: payload.u64()?,
-        })
+        Ok(Self { bytes: payload.u64()?, rows: payload.u64()? })
     }
 }
 

@@ -71,23 +71,14 @@ impl Head {
         if producer_bytes == 0 && (sequence != 0 || after != After::Any) {
             return Err(payload.malformed("a sequence without a producer").into());
         }
-        Ok(Self {
-            view_bytes,
-            producer_bytes,
-            after,
-            sequence,
-            items,
-        })
+        Ok(Self { view_bytes, producer_bytes, after, sequence, items })
     }
 
     pub(super) fn target(&self, payload: &mut Payload<'_>) -> Result<Target, RequestError> {
         let view = payload.slice(self.view_bytes)?;
         let id = payload.bytes(self.producer_bytes)?;
         let stamp = self.stamp(id)?;
-        Ok(Target {
-            view: Name::parse(view)?,
-            stamp,
-        })
+        Ok(Target { view: Name::parse(view)?, stamp })
     }
 
     fn stamp(&self, id: Bytes) -> Result<Option<ProducerStamp>, ErrorReply> {
@@ -95,11 +86,7 @@ impl Head {
             return Ok(None);
         }
         check_producer_id(&id)?;
-        Ok(Some(ProducerStamp {
-            id,
-            sequence: self.sequence,
-            after: self.after,
-        }))
+        Ok(Some(ProducerStamp { id, sequence: self.sequence, after: self.after }))
     }
 }
 
@@ -107,9 +94,6 @@ impl Target {
     /// A refusal that names the producer's write.
     pub(super) fn refuse(&self, reply: impl Into<ErrorReply>) -> RequestError {
         let refused = refused_write(Some(&self.view), self.stamp.as_ref());
-        RequestError::Refused(CommandError {
-            reply: reply.into(),
-            refused,
-        })
+        RequestError::Refused(CommandError { reply: reply.into(), refused })
     }
 }

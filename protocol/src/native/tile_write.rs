@@ -44,15 +44,7 @@ pub(super) fn decode(
     let partials = name_partials(texts).map_err(|error| target.refuse(error))?;
     check_tile(&entity, tile_start).map_err(|error| target.refuse(error))?;
     let Target { view, stamp } = target;
-    Ok(TileWrite {
-        mode,
-        view,
-        entity,
-        tile_start,
-        partials,
-        stamp,
-        lane,
-    })
+    Ok(TileWrite { mode, view, entity, tile_start, partials, stamp, lane })
 }
 
 fn decode_texts<'a>(
@@ -75,10 +67,7 @@ fn name_partials(texts: Vec<(&[u8], Bytes)>) -> Result<Vec<(Identifier, Bytes)>,
             "no partials, expected at least one feature with its partial",
         ));
     }
-    texts
-        .into_iter()
-        .map(|(name, partial)| Ok((Identifier::parse(name)?, partial)))
-        .collect()
+    texts.into_iter().map(|(name, partial)| Ok((Identifier::parse(name)?, partial))).collect()
 }
 
 fn check_tile(entity: &[u8], tile_start: i64) -> Result<(), ErrorReply> {

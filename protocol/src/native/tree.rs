@@ -110,11 +110,7 @@ pub(super) fn encode_error(error: &ErrorReply, body: &mut Body<'_>) {
 }
 
 fn encode_windows(windows: &WindowsReply, body: &mut Body<'_>) {
-    let WindowsReply {
-        answers,
-        with_status,
-        shape,
-    } = windows;
+    let WindowsReply { answers, with_status, shape } = windows;
     if *shape == RequestShape::Batch {
         array(answers.rows, body);
     }
@@ -151,9 +147,7 @@ fn decode_at(
 ) -> Result<Reply, ProtocolError> {
     let tag = payload.u8()?;
     if depth >= limits.nesting_depth_max && matches!(tag, ARRAY | MAP) {
-        return Err(ProtocolError::NestedTooDeeply {
-            depth_max: limits.nesting_depth_max,
-        });
+        return Err(ProtocolError::NestedTooDeeply { depth_max: limits.nesting_depth_max });
     }
     Ok(match tag {
         NIL => Reply::Nil,
@@ -231,12 +225,9 @@ fn value_of(reply: Reply) -> Option<Value> {
         Reply::Big(value) => Value::Big(value),
         Reply::Double(value) => Value::Double(value),
         Reply::Bulk(text) => Value::Text(text),
-        Reply::Array(items) => Value::List(
-            items
-                .into_iter()
-                .map(value_of)
-                .collect::<Option<Vec<_>>>()?,
-        ),
+        Reply::Array(items) => {
+            Value::List(items.into_iter().map(value_of).collect::<Option<Vec<_>>>()?)
+        }
         _ => return None,
     })
 }

@@ -26,10 +26,7 @@ pub fn encode_reply(reply: &Reply, version: RespVersion, out: &mut BytesMut) {
 
 /// Appends a request as an array of bulk strings.
 pub fn encode_arguments<T: AsRef<[u8]>>(arguments: &[T], out: &mut BytesMut) {
-    let mut writer = Writer {
-        out,
-        version: RespVersion::Resp2,
-    };
+    let mut writer = Writer { out, version: RespVersion::Resp2 };
     writer.header(b'*', arguments.len());
     for argument in arguments {
         writer.bulk(argument.as_ref());
@@ -146,11 +143,7 @@ impl Writer<'_> {
     }
 
     fn windows(&mut self, windows: &WindowsReply) {
-        let WindowsReply {
-            answers,
-            with_status,
-            shape,
-        } = windows;
+        let WindowsReply { answers, with_status, shape } = windows;
         if *shape == RequestShape::Batch {
             self.header(b'*', answers.rows);
         }
@@ -235,41 +228,21 @@ mod tests {
         let cases = [
             (Reply::OK, "+OK\r\n", "+OK\r\n"),
             (Reply::Simple("a\r\nb".into()), "+a  b\r\n", "+a  b\r\n"),
-            (
-                Reply::Integer(i64::MIN),
-                ":-9223372036854775808\r\n",
-                ":-9223372036854775808\r\n",
-            ),
-            (
-                Reply::Big(1 << 64),
-                "$20\r\n18446744073709551616\r\n",
-                "(18446744073709551616\r\n",
-            ),
+            (Reply::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
+            (Reply::Big(1 << 64), "$20\r\n18446744073709551616\r\n", "(18446744073709551616\r\n"),
             (Reply::Double(0.1), "$3\r\n0.1\r\n", ",0.1\r\n"),
             (Reply::Double(10.0), "$2\r\n10\r\n", ",10\r\n"),
             (Reply::Double(1e300), "$5\r\n1e300\r\n", ",1e300\r\n"),
-            (
-                Reply::Double(f64::NEG_INFINITY),
-                "$4\r\n-inf\r\n",
-                ",-inf\r\n",
-            ),
+            (Reply::Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
             (Reply::Bool(true), ":1\r\n", "#t\r\n"),
             (Reply::Nil, "$-1\r\n", "_\r\n"),
-            (
-                Reply::Bulk(Bytes::from_static(b"a\r\n")),
-                "$3\r\na\r\n\r\n",
-                "$3\r\na\r\n\r\n",
-            ),
+            (Reply::Bulk(Bytes::from_static(b"a\r\n")), "$3\r\na\r\n\r\n", "$3\r\na\r\n\r\n"),
             (
                 Reply::Map(vec![(Reply::text("k"), Reply::Array(vec![Reply::Nil]))]),
                 "*2\r\n$1\r\nk\r\n*1\r\n$-1\r\n",
                 "%1\r\n$1\r\nk\r\n*1\r\n_\r\n",
             ),
-            (
-                Reply::Error(ErrorReply::busy(5, "later")),
-                "-BUSY 5 later\r\n",
-                "-BUSY 5 later\r\n",
-            ),
+            (Reply::Error(ErrorReply::busy(5, "later")), "-BUSY 5 later\r\n", "-BUSY 5 later\r\n"),
         ];
         for (reply, resp2, resp3) in cases {
             assert_eq!(encoded(&reply, RespVersion::Resp2), resp2);
@@ -278,44 +251,28 @@ mod tests {
     }
 
     fn answers() -> Answers {
-        let bounds = vec![WindowBounds {
-            start: None,
-            end: 60_000,
-        }];
+        let bounds = vec![WindowBounds { start: None, end: 60_000 }];
         let counts = AnswerColumn {
-            values: Values::Int {
-                values: vec![3, 0],
-                valid: vec![true, false],
-            },
+            values: Values::Int { values: vec![3, 0], valid: vec![true, false] },
             statuses: vec![Status::Ok, Status::Unseen],
             bounds: bounds.clone(),
             tiles_read: vec![2, 0],
         };
         let tops = AnswerColumn {
             values: Values::Any(vec![
-                Value::List(vec![
-                    Value::Text(Bytes::from_static(b"x")),
-                    Value::Big(1 << 64),
-                ]),
+                Value::List(vec![Value::Text(Bytes::from_static(b"x")), Value::Big(1 << 64)]),
                 Value::Nil,
             ]),
             ..counts.clone()
         };
-        Answers {
-            rows: 2,
-            columns: vec![counts, tops],
-        }
+        Answers { rows: 2, columns: vec![counts, tops] }
     }
 
     #[test]
     fn windows_are_rows_of_values() {
         let windows = |with_status, shape| {
             let answers = answers();
-            Reply::Windows(Box::new(WindowsReply {
-                answers,
-                with_status,
-                shape,
-            }))
+            Reply::Windows(Box::new(WindowsReply { answers, with_status, shape }))
         };
         let plain = encoded(&windows(false, RequestShape::Batch), RespVersion::Resp3);
         assert_eq!(
@@ -335,11 +292,7 @@ mod tests {
         let mut answers = answers();
         answers.rows = 1;
         let shape = RequestShape::Single;
-        let reply = Reply::Windows(Box::new(WindowsReply {
-            answers,
-            with_status: false,
-            shape,
-        }));
+        let reply = Reply::Windows(Box::new(WindowsReply { answers, with_status: false, shape }));
         assert!(encoded(&reply, RespVersion::Resp2).starts_with("*2\r\n:3\r\n*2\r\n"));
     }
 

@@ -13,11 +13,7 @@ pub(super) fn split_line(line: &[u8]) -> Result<Arguments, ProtocolError> {
     if speaks_http(line) {
         return Err(ProtocolError::HttpRequest);
     }
-    let mut splitter = Splitter {
-        line,
-        at: 0,
-        body: Vec::with_capacity(line.len()),
-    };
+    let mut splitter = Splitter { line, at: 0, body: Vec::with_capacity(line.len()) };
     let mut ranges = Ranges::new();
     while splitter.skip_space() {
         let start = offset(splitter.body.len())?;
@@ -29,10 +25,8 @@ pub(super) fn split_line(line: &[u8]) -> Result<Arguments, ProtocolError> {
 
 /// A browser that was tricked into posting to our port sends one of these lines before its body.
 fn speaks_http(line: &[u8]) -> bool {
-    let opens = |word: &[u8]| {
-        line.get(..word.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(word))
-    };
+    let opens =
+        |word: &[u8]| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     opens(b"POST ") || opens(b"Host:")
 }
 

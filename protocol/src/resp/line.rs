@@ -23,10 +23,7 @@ pub(super) fn find_line_end(
     let allowed_end = start.saturating_add(line_bytes_max).saturating_add(2);
     let window_end = buffer.len().min(allowed_end);
     let from = scanned.clamp(start, window_end);
-    match buffer[from..window_end]
-        .iter()
-        .position(|byte| *byte == b'\n')
-    {
+    match buffer[from..window_end].iter().position(|byte| *byte == b'\n') {
         Some(found) => LineEnd::At(from + found),
         None if window_end == allowed_end => LineEnd::TooLong,
         None => LineEnd::Missing(window_end),
@@ -67,25 +64,10 @@ mod tests {
 
     #[test]
     fn integers_have_one_form() {
-        for (text, value) in [
-            ("0", 0),
-            ("7", 7),
-            ("-12", -12),
-            ("9223372036854775807", i64::MAX),
-        ] {
+        for (text, value) in [("0", 0), ("7", 7), ("-12", -12), ("9223372036854775807", i64::MAX)] {
             assert_eq!(parse_integer(text.as_bytes()), Some(value));
         }
-        for text in [
-            "",
-            "-",
-            "-0",
-            "+1",
-            "01",
-            " 1",
-            "1 ",
-            "1a",
-            "9223372036854775808",
-        ] {
+        for text in ["", "-", "-0", "+1", "01", " 1", "1 ", "1a", "9223372036854775808"] {
             assert_eq!(parse_integer(text.as_bytes()), None, "{text}");
         }
     }

@@ -115,9 +115,7 @@ impl ReplyParser {
 
     fn typed(&mut self, kind: u8, text: &[u8], limits: &Limits) -> Result<Part, ProtocolError> {
         Ok(match kind {
-            b'+' => Part::Whole(Reply::Simple(
-                String::from_utf8_lossy(text).into_owned().into(),
-            )),
+            b'+' => Part::Whole(Reply::Simple(String::from_utf8_lossy(text).into_owned().into())),
             b'-' => Part::Whole(Reply::Error(ErrorReply::parse_line(text))),
             b':' => Part::Whole(Reply::Integer(integer(text, "integer")?)),
             b'(' => Part::Whole(Reply::Big(parse_text(text, "big number")?)),
@@ -144,9 +142,7 @@ impl ReplyParser {
         if length == -1 {
             return Ok(Part::Whole(Reply::Nil));
         }
-        let length = usize::try_from(length)
-            .ok()
-            .filter(|length| *length <= limits.bulk_bytes_max);
+        let length = usize::try_from(length).ok().filter(|length| *length <= limits.bulk_bytes_max);
         let length = length.ok_or(ProtocolError::InvalidReply { what: "length" })?;
         self.body = Some(Body { form, length });
         Ok(Part::Opened)
@@ -179,9 +175,7 @@ impl ReplyParser {
         if count == -1 && form == Form::Array {
             return Ok(Part::Whole(Reply::Nil));
         }
-        let count = u64::try_from(count)
-            .ok()
-            .filter(|count| fits(*count, limits));
+        let count = u64::try_from(count).ok().filter(|count| fits(*count, limits));
         let count = count.ok_or(ProtocolError::InvalidReply { what: "count" })?;
         if count == 0 {
             return Ok(match form {
@@ -194,16 +188,8 @@ impl ReplyParser {
         if self.open.len() >= depth_max {
             return Err(ProtocolError::NestedTooDeeply { depth_max });
         }
-        let items_left = if form == Form::Array {
-            count
-        } else {
-            count * 2
-        };
-        self.open.push(Open {
-            form,
-            items: Vec::new(),
-            items_left,
-        });
+        let items_left = if form == Form::Array { count } else { count * 2 };
+        self.open.push(Open { form, items: Vec::new(), items_left });
         Ok(Part::Opened)
     }
 }
@@ -226,9 +212,7 @@ fn integer(text: &[u8], what: &'static str) -> Result<i64, ProtocolError> {
 }
 
 fn parse_text<T: std::str::FromStr>(text: &[u8], what: &'static str) -> Result<T, ProtocolError> {
-    let parsed = std::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     parsed.ok_or(ProtocolError::InvalidReply { what })
 }
 
@@ -244,9 +228,7 @@ fn boolean(text: &[u8]) -> Result<bool, ProtocolError> {
 fn verbatim(bytes: Bytes) -> Result<Bytes, ProtocolError> {
     match bytes.get(3) {
         Some(b':') => Ok(bytes.slice(4..)),
-        _ => Err(ProtocolError::InvalidReply {
-            what: "verbatim string",
-        }),
+        _ => Err(ProtocolError::InvalidReply { what: "verbatim string" }),
     }
 }
 
@@ -287,10 +269,7 @@ mod tests {
         let leaf = prop_oneof![
             Just(Reply::OK),
             "[ -~]{0,20}".prop_map(|text| Reply::Simple(text.into())),
-            Just(Reply::Error(ErrorReply::out_of_order(
-                Some(7),
-                "seven was the last"
-            ))),
+            Just(Reply::Error(ErrorReply::out_of_order(Some(7), "seven was the last"))),
             any::<i64>().prop_map(Reply::Integer),
             any::<i128>().prop_map(Reply::Big),
             (-1e300f64..1e300).prop_map(Reply::Double),
@@ -337,10 +316,7 @@ mod tests {
             (&deep, "nested more than 16 levels"),
         ];
         for (input, wanted) in cases {
-            let text = parse_all(input, 1)
-                .1
-                .map(|error| error.to_string())
-                .unwrap_or_default();
+            let text = parse_all(input, 1).1.map(|error| error.to_string()).unwrap_or_default();
             assert!(text.starts_with(wanted), "{}: {text}", input.escape_ascii());
         }
     }

@@ -30,10 +30,7 @@ enum Expected {
     /// `$<length>` of the next of so many arguments.
     Length { arguments_left: usize },
     /// The bytes of an argument.
-    Body {
-        arguments_left: usize,
-        length: usize,
-    },
+    Body { arguments_left: usize, length: usize },
 }
 
 enum Step {
@@ -100,10 +97,7 @@ impl RequestParser {
             },
             Expected::Length { arguments_left: 0 } => Ok(Step::Complete),
             Expected::Length { arguments_left } => self.length(buffer, limits, arguments_left),
-            Expected::Body {
-                arguments_left,
-                length,
-            } => self.body(buffer, arguments_left, length),
+            Expected::Body { arguments_left, length } => self.body(buffer, arguments_left, length),
         }
     }
 
@@ -139,10 +133,7 @@ impl RequestParser {
             .filter(|length| *length <= limits.bulk_bytes_max)
             .ok_or(ProtocolError::InvalidBulkLength)?;
         check_request_size(self.position + length + 2, limits)?;
-        self.expected = Expected::Body {
-            arguments_left,
-            length,
-        };
+        self.expected = Expected::Body { arguments_left, length };
         Ok(Step::Advanced)
     }
 
@@ -157,15 +148,11 @@ impl RequestParser {
             return Ok(Step::Incomplete);
         };
         if line_end != b"\r\n" {
-            return Err(ProtocolError::ExpectedLineEnd {
-                after: "an argument",
-            });
+            return Err(ProtocolError::ExpectedLineEnd { after: "an argument" });
         }
         self.ranges.push((offset(self.position)?, offset(end)?));
         self.position = end + 2;
-        self.expected = Expected::Length {
-            arguments_left: arguments_left - 1,
-        };
+        self.expected = Expected::Length { arguments_left: arguments_left - 1 };
         Ok(Step::Advanced)
     }
 
@@ -232,12 +219,7 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits {
-            frame_bytes_max: 64,
-            bulk_bytes_max: 32,
-            argument_count_max: 4,
-            ..full()
-        }
+        Limits { frame_bytes_max: 64, bulk_bytes_max: 32, argument_count_max: 4, ..full() }
     }
 
     fn full() -> Limits {
@@ -295,10 +277,7 @@ mod tests {
             (b"*1\r\n$33\r\n", "invalid bulk length"),
             (b"*1\r\n$03\r\n", "invalid bulk length"),
             (b"*1\r\n$1\r\nabc", "expected CRLF after an argument"),
-            (
-                b"*2\r\n$30\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n$30\r\n",
-                "a request of 78 bytes",
-            ),
+            (b"*2\r\n$30\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n$30\r\n", "a request of 78 bytes"),
             (b"set \"a\r\n", "unbalanced quotes in request"),
         ];
         for (input, wanted) in cases {
@@ -312,10 +291,7 @@ mod tests {
 
     #[test]
     fn an_inline_line_has_a_bound() {
-        let bounded = Limits {
-            inline_bytes_max: 8,
-            ..full()
-        };
+        let bounded = Limits { inline_bytes_max: 8, ..full() };
         let (requests, error) = parse_all(b"12345678\r\n", 3, &bounded);
         assert_eq!((requests.len(), error), (1, None));
         let (_, error) = parse_all(b"1234567890", 1, &bounded);

@@ -39,16 +39,11 @@ fn a_view_is_defined_with_options_in_any_order() {
     let line = "view.create shop features 2 spend=sum(amount) n=count() SEAL required tile 1h \
                 COLUMNS 1 amount:F64 KEYS 2 user item LATE drop MAXLAG 2d EDGE live MINROWS 5 \
                 LEVELS 1 1d RETENTION 30d";
-    let Command::View(ViewCommand::Create(view)) = parse(line) else {
-        panic!("{line}")
-    };
+    let Command::View(ViewCommand::Create(view)) = parse(line) else { panic!("{line}") };
     assert_eq!(view.name.as_str(), "shop");
     assert_eq!(view.tile.millis(), 3_600_000);
     assert_eq!(view.retention.unwrap().millis(), 30 * 86_400_000);
-    assert_eq!(
-        (view.edge, view.seal, view.late),
-        (Edge::Live, SealMode::Required, LateMode::Drop)
-    );
+    assert_eq!((view.edge, view.seal, view.late), (Edge::Live, SealMode::Required, LateMode::Drop));
     assert_eq!((view.min_rows, view.levels.as_ref().unwrap().len()), (5, 1));
     assert_eq!(view.keys.len(), 2);
     assert_eq!(view.columns[0].kind, ColumnType::F64);
@@ -59,39 +54,20 @@ fn a_view_is_defined_with_options_in_any_order() {
 #[test]
 fn a_view_has_defaults() {
     let line = "VIEW.CREATE v TILE 1d COLUMNS 0 FEATURES 1 n=count()";
-    let Command::View(ViewCommand::Create(view)) = parse(line) else {
-        panic!("{line}")
-    };
+    let Command::View(ViewCommand::Create(view)) = parse(line) else { panic!("{line}") };
     assert_eq!(view.keys[0].as_str(), "entity");
-    assert_eq!(
-        (view.retention, view.levels, view.max_lag),
-        (None, None, None)
-    );
-    assert_eq!(
-        (view.edge, view.seal, view.late),
-        (Edge::Closed, SealMode::Off, LateMode::Add)
-    );
+    assert_eq!((view.retention, view.levels, view.max_lag), (None, None, None));
+    assert_eq!((view.edge, view.seal, view.late), (Edge::Closed, SealMode::Off, LateMode::Add));
 }
 
 #[test]
 fn a_view_is_altered() {
     let line = "VIEW.ALTER v ADD FEATURES 1 m=max(a) RETENTION none add columns 1 a:i64 SEAL off";
-    let Command::View(ViewCommand::Alter { view, change }) = parse(line) else {
-        panic!("{line}")
-    };
+    let Command::View(ViewCommand::Alter { view, change }) = parse(line) else { panic!("{line}") };
     assert_eq!(view.as_str(), "v");
-    assert_eq!(
-        (change.add_columns.len(), change.add_features.len()),
-        (1, 1)
-    );
-    assert_eq!(
-        (change.retention, change.seal),
-        (Some(None), Some(SealMode::Off))
-    );
-    assert_eq!(
-        (change.edge, change.max_lag, change.min_rows),
-        (None, None, None)
-    );
+    assert_eq!((change.add_columns.len(), change.add_features.len()), (1, 1));
+    assert_eq!((change.retention, change.seal), (Some(None), Some(SealMode::Off)));
+    assert_eq!((change.edge, change.max_lag, change.min_rows), (None, None, None));
 }
 
 #[test]
@@ -100,9 +76,7 @@ fn one_event_has_pairs_and_a_stamp() {
     assert_eq!(write.shape, RequestShape::Single);
     assert_eq!(write.rows.timestamps, [-5]);
     assert_eq!(write.rows.columns.len(), 2);
-    let Cells::Text { null, cells } = &write.rows.cells else {
-        panic!("cells are text")
-    };
+    let Cells::Text { null, cells } = &write.rows.cells else { panic!("cells are text") };
     assert_eq!((null, &cells[1][..]), (&None, &b"AFTER"[..]));
     let stamp = write.stamp.unwrap();
     assert_eq!((&stamp.id[..], stamp.sequence), (&b"p"[..], 7));
@@ -118,9 +92,7 @@ fn many_events_are_rows_of_text() {
     assert_eq!(write.stamp.unwrap().after, After::First);
     assert_eq!(write.rows.timestamps, [1, 2]);
     assert_eq!(write.rows.entities, ["x", "y"]);
-    let Cells::Text { null, cells } = &write.rows.cells else {
-        panic!("cells are text")
-    };
+    let Cells::Text { null, cells } = &write.rows.cells else { panic!("cells are text") };
     assert_eq!((null.as_deref(), cells.len()), (Some(&b"-"[..]), 4));
     assert_eq!(events("TILE.MADD v COLUMNS 0 ROWS 0").rows.len(), 0);
     assert_eq!(events("TILE.MADD v COLUMNS 0 ROWS 2 x 1 y 2").rows.len(), 2);
@@ -132,9 +104,7 @@ fn cells_share_the_request() {
     let Ok(Command::Tile(TileCommand::Events(write))) = Command::from_arguments(&request) else {
         panic!("an event write")
     };
-    let Cells::Text { cells, .. } = &write.rows.cells else {
-        panic!("cells are text")
-    };
+    let Cells::Text { cells, .. } = &write.rows.cells else { panic!("cells are text") };
     let inside = request.get(9).unwrap().as_ptr();
     assert_eq!(cells[0].as_ptr(), inside);
 }
@@ -142,18 +112,10 @@ fn cells_share_the_request() {
 #[test]
 fn a_tile_is_set_and_merged() {
     for (line, wanted) in [
-        (
-            "TILE.SET v u:1 0 n 3 s 1.5 PRODUCER p 1",
-            TileWriteMode::Set,
-        ),
-        (
-            "tile.merge v u:1 0 n 3 s 1.5 PRODUCER p 1",
-            TileWriteMode::Merge,
-        ),
+        ("TILE.SET v u:1 0 n 3 s 1.5 PRODUCER p 1", TileWriteMode::Set),
+        ("tile.merge v u:1 0 n 3 s 1.5 PRODUCER p 1", TileWriteMode::Merge),
     ] {
-        let Command::Tile(TileCommand::Write(write)) = parse(line) else {
-            panic!("{line}")
-        };
+        let Command::Tile(TileCommand::Write(write)) = parse(line) else { panic!("{line}") };
         assert_eq!((write.mode, write.partials.len()), (wanted, 2));
         assert_eq!(write.stamp.unwrap().sequence, 1);
     }
@@ -162,20 +124,13 @@ fn a_tile_is_set_and_merged() {
 #[test]
 fn tiles_are_read_and_deleted() {
     let line = "TILE.RANGE v u 0 10 FEATURES 1 f";
-    let Command::Tile(TileCommand::Range {
-        from, to, features, ..
-    }) = parse(line)
-    else {
+    let Command::Tile(TileCommand::Range { from, to, features, .. }) = parse(line) else {
         panic!("{line}")
     };
     assert_eq!((from, to, features.unwrap().len()), (0, 10, 1));
     assert!(matches!(
         parse("TILE.DEL v u 0 10"),
-        Command::Tile(TileCommand::Delete {
-            from: 0,
-            to: 10,
-            ..
-        })
+        Command::Tile(TileCommand::Delete { from: 0, to: 10, .. })
     ));
     let Command::Tile(TileCommand::DeleteEntity { views, .. }) = parse("ENTITY.DEL u VIEWS 2 a b")
     else {
@@ -204,20 +159,10 @@ fn many_entities_may_each_have_a_time() {
     assert_eq!(read.time, ReadTime::Each(vec![1, 2]));
     assert!(read.known && !read.with_status);
     assert_eq!((read.entities.len(), read.shape), (2, RequestShape::Batch));
-    assert_eq!(
-        window_read("WINDOW.MGET v ENTITIES 0 SELECTORS 1 a@1h")
-            .entities
-            .len(),
-        0
-    );
+    assert_eq!(window_read("WINDOW.MGET v ENTITIES 0 SELECTORS 1 a@1h").entities.len(), 0);
     let line = "WINDOW.EXPLAIN v u a@1h EDGE closed AT 7";
-    let Command::Window(WindowCommand::Explain(explain)) = parse(line) else {
-        panic!("{line}")
-    };
-    assert_eq!(
-        (explain.edge, explain.time),
-        (Some(Edge::Closed), ReadTime::At(7))
-    );
+    let Command::Window(WindowCommand::Explain(explain)) = parse(line) else { panic!("{line}") };
+    assert_eq!((explain.edge, explain.time), (Some(Edge::Closed), ReadTime::At(7)));
 }
 
 #[test]
@@ -226,14 +171,8 @@ fn seals_have_ranges() {
         panic!("a seal is added")
     };
     assert_eq!((range.from, range.to), (-10, 20));
-    assert!(matches!(
-        parse("SEAL.DEL v 0 1"),
-        Command::Seal(SealCommand::Delete(_))
-    ));
-    assert!(matches!(
-        parse("SEAL.LIST v"),
-        Command::Seal(SealCommand::List(_))
-    ));
+    assert!(matches!(parse("SEAL.DEL v 0 1"), Command::Seal(SealCommand::Delete(_))));
+    assert!(matches!(parse("SEAL.LIST v"), Command::Seal(SealCommand::List(_))));
 }
 
 #[test]
@@ -243,34 +182,20 @@ fn connections_introduce_themselves() {
     else {
         panic!("a hello")
     };
-    assert_eq!(
-        (hello.version, hello.client_name.as_deref()),
-        (Some(3), Some(&b"app"[..]))
-    );
+    assert_eq!((hello.version, hello.client_name.as_deref()), (Some(3), Some(&b"app"[..])));
     assert_eq!(hello.credentials.unwrap().password, "secret");
     assert_eq!(
         parse("CLIENT REPLY skip"),
-        Command::Connection(ConnectionCommand::Client(ClientCommand::Reply(
-            ReplyMode::Skip
-        )))
+        Command::Connection(ConnectionCommand::Client(ClientCommand::Reply(ReplyMode::Skip)))
     );
     let Command::Connection(ConnectionCommand::Client(ClientCommand::Kill(filter))) =
         parse("CLIENT KILL ID 7 SKIPME no")
     else {
         panic!("a kill")
     };
-    assert_eq!(
-        (filter.form, filter.id, filter.skip_me),
-        (KillForm::Filters, Some(7), Some(false))
-    );
-    assert!(matches!(
-        parse("PING"),
-        Command::Connection(ConnectionCommand::Ping(None))
-    ));
-    assert!(matches!(
-        parse("SELECT 0"),
-        Command::Connection(ConnectionCommand::Select)
-    ));
+    assert_eq!((filter.form, filter.id, filter.skip_me), (KillForm::Filters, Some(7), Some(false)));
+    assert!(matches!(parse("PING"), Command::Connection(ConnectionCommand::Ping(None))));
+    assert!(matches!(parse("SELECT 0"), Command::Connection(ConnectionCommand::Select)));
 }
 
 #[test]
@@ -292,126 +217,45 @@ fn the_server_is_asked() {
         parse("SHUTDOWN NOSAVE"),
         Command::Server(ServerCommand::Shutdown(ShutdownMode::Graceful))
     );
-    assert_eq!(
-        parse("INFO server"),
-        Command::Server(ServerCommand::Info(vec!["server".into()]))
-    );
+    assert_eq!(parse("INFO server"), Command::Server(ServerCommand::Info(vec!["server".into()])));
 }
 
 #[test]
 fn refusals_say_what_is_wrong_and_what_is_right() {
     let cases = [
-        (
-            "foo a b",
-            "ERR unknown command 'foo', with args beginning with: 'a' 'b' ",
-        ),
-        (
-            "VIEW.DROP",
-            "ERR wrong number of arguments for 'view.drop' command",
-        ),
-        (
-            "PING a b",
-            "ERR wrong number of arguments for 'ping' command",
-        ),
+        ("foo a b", "ERR unknown command 'foo', with args beginning with: 'a' 'b' "),
+        ("VIEW.DROP", "ERR wrong number of arguments for 'view.drop' command"),
+        ("PING a b", "ERR wrong number of arguments for 'ping' command"),
         ("WATCH k", "ERR WATCH is not supported"),
         ("HELLO 4", "NOPROTO unsupported protocol version"),
         ("SELECT 1", "ERR DB index is out of range"),
-        (
-            "CLIENT MAINT_NOTIFICATIONS ON",
-            "ERR unknown subcommand 'MAINT_NOTIFICATIONS'",
-        ),
-        (
-            "CLIENT ID x",
-            "ERR wrong number of arguments for 'client|id' command",
-        ),
-        (
-            "CONFIG GET",
-            "ERR wrong number of arguments for 'config|get' command",
-        ),
+        ("CLIENT MAINT_NOTIFICATIONS ON", "ERR unknown subcommand 'MAINT_NOTIFICATIONS'"),
+        ("CLIENT ID x", "ERR wrong number of arguments for 'client|id' command"),
+        ("CONFIG GET", "ERR wrong number of arguments for 'config|get' command"),
         ("VIEW.DROP 1x", "ERR view or service name \"1x\": expected"),
-        (
-            "VIEW.CREATE v COLUMNS 0 FEATURES 1 n=count() EDGE live",
-            "ERR VIEW.CREATE: TILE",
-        ),
-        (
-            "VIEW.CREATE v TILE 1d TILE 1d COLUMNS 0 FEATURES 0",
-            "ERR VIEW.CREATE: TILE is given",
-        ),
-        (
-            "VIEW.CREATE v TILE 1d COLUMNS 1 a FEATURES 0",
-            "ERR column \"a\": expected name:type",
-        ),
-        (
-            "VIEW.CREATE v TILE 1d COLUMNS 9 a:i64 b:i64",
-            "ERR VIEW.CREATE: COLUMNS announces 9",
-        ),
-        (
-            "VIEW.CREATE v TILE 1d EDGE open COLUMNS 0",
-            "ERR VIEW.CREATE: EDGE must be closed or",
-        ),
-        (
-            "VIEW.ALTER v ADD VIEWS 1",
-            "ERR VIEW.ALTER: found \"VIEWS\", expected COLUMNS or",
-        ),
-        (
-            "WINDOW.GET v u a",
-            "ERR WINDOW.GET: found \"a\", expected feature@window",
-        ),
+        ("VIEW.CREATE v COLUMNS 0 FEATURES 1 n=count() EDGE live", "ERR VIEW.CREATE: TILE"),
+        ("VIEW.CREATE v TILE 1d TILE 1d COLUMNS 0 FEATURES 0", "ERR VIEW.CREATE: TILE is given"),
+        ("VIEW.CREATE v TILE 1d COLUMNS 1 a FEATURES 0", "ERR column \"a\": expected name:type"),
+        ("VIEW.CREATE v TILE 1d COLUMNS 9 a:i64 b:i64", "ERR VIEW.CREATE: COLUMNS announces 9"),
+        ("VIEW.CREATE v TILE 1d EDGE open COLUMNS 0", "ERR VIEW.CREATE: EDGE must be closed or"),
+        ("VIEW.ALTER v ADD VIEWS 1", "ERR VIEW.ALTER: found \"VIEWS\", expected COLUMNS or"),
+        ("WINDOW.GET v u a", "ERR WINDOW.GET: found \"a\", expected feature@window"),
         ("WINDOW.GET v u a@1x", "BADWINDOW window \"1x\" in \"a@1x\""),
-        (
-            "WINDOW.GET v u a@1h AT x",
-            "BADVALUE the timestamp after AT: timestamp \"x\"",
-        ),
-        (
-            "WINDOW.GET v u a@1h AT 1 AT 2",
-            "ERR WINDOW.GET: the time (AT or ATS) is given twice",
-        ),
-        (
-            "WINDOW.GET v u a@1h KNOWN",
-            "ERR WINDOW.GET: found \"KNOWN\"",
-        ),
-        (
-            "WINDOW.GET v u STATUS",
-            "ERR WINDOW.GET: found the end, expected at least one",
-        ),
-        (
-            "WINDOW.MGET v ENTITIES 1 x SELECTORS 1 a@1h ATS 0",
-            "ERR WINDOW.MGET: ATS has 0",
-        ),
-        (
-            "WINDOW.MGET v ENTITIES 9 x SELECTORS 1 a@1h",
-            "ERR WINDOW.MGET: ENTITIES announces 9",
-        ),
+        ("WINDOW.GET v u a@1h AT x", "BADVALUE the timestamp after AT: timestamp \"x\""),
+        ("WINDOW.GET v u a@1h AT 1 AT 2", "ERR WINDOW.GET: the time (AT or ATS) is given twice"),
+        ("WINDOW.GET v u a@1h KNOWN", "ERR WINDOW.GET: found \"KNOWN\""),
+        ("WINDOW.GET v u STATUS", "ERR WINDOW.GET: found the end, expected at least one"),
+        ("WINDOW.MGET v ENTITIES 1 x SELECTORS 1 a@1h ATS 0", "ERR WINDOW.MGET: ATS has 0"),
+        ("WINDOW.MGET v ENTITIES 9 x SELECTORS 1 a@1h", "ERR WINDOW.MGET: ENTITIES announces 9"),
         ("TILE.ADD v u x", "BADVALUE timestamp: timestamp \"x\""),
         ("TILE.ADD v u 1 a", "ERR column \"a\" has no value"),
-        (
-            "TILE.ADD v u 1 a 1 AFTER 3",
-            "ERR TILE.ADD: AFTER needs PRODUCER",
-        ),
-        (
-            "TILE.ADD v u 1 a 1 PRODUCER p -1",
-            "ERR TILE.ADD: the sequence after the producer id",
-        ),
-        (
-            "TILE.ADD v u 1 a 1 PRODUCER p",
-            "ERR TILE.ADD: the sequence after the producer id is",
-        ),
-        (
-            "TILE.MADD v COLUMNS 1 a ROWS 2 x 1 2",
-            "ERR TILE.MADD: ROWS announces 2 items",
-        ),
-        (
-            "TILE.MADD v COLUMNS 1 a ROWS 1 x 1 2 3",
-            "ERR TILE.MADD: ROWS announces 1 rows",
-        ),
-        (
-            "TILE.MADD v COLUMNS 1 a ROWS 1 x z 2",
-            "BADVALUE row 1 (counted from 1), timestamp",
-        ),
-        (
-            "TILE.SET v u 0 PRODUCER p 1",
-            "ERR TILE.SET: expected at least one feature",
-        ),
+        ("TILE.ADD v u 1 a 1 AFTER 3", "ERR TILE.ADD: AFTER needs PRODUCER"),
+        ("TILE.ADD v u 1 a 1 PRODUCER p -1", "ERR TILE.ADD: the sequence after the producer id"),
+        ("TILE.ADD v u 1 a 1 PRODUCER p", "ERR TILE.ADD: the sequence after the producer id is"),
+        ("TILE.MADD v COLUMNS 1 a ROWS 2 x 1 2", "ERR TILE.MADD: ROWS announces 2 items"),
+        ("TILE.MADD v COLUMNS 1 a ROWS 1 x 1 2 3", "ERR TILE.MADD: ROWS announces 1 rows"),
+        ("TILE.MADD v COLUMNS 1 a ROWS 1 x z 2", "BADVALUE row 1 (counted from 1), timestamp"),
+        ("TILE.SET v u 0 PRODUCER p 1", "ERR TILE.SET: expected at least one feature"),
         ("TILE.DEL v u 0 1e3", "BADVALUE to: timestamp \"1e3\""),
     ];
     for (line, wanted) in cases {
@@ -434,18 +278,10 @@ fn a_refused_write_is_known_by_its_producer() {
         let Some(refused) = error.refused else {
             continue;
         };
-        assert_eq!(
-            (refused.view.as_str(), refused.sequence),
-            ("v", 7),
-            "{line}"
-        );
+        assert_eq!((refused.view.as_str(), refused.sequence), ("v", 7), "{line}");
         assert_eq!(refused.producer, "p");
     }
-    for line in [
-        "TILE.ADD v u x a 1",
-        "TILE.ADD 9v u 1 a 1 PRODUCER p 7",
-        "TILE.DEL v u 0 x",
-    ] {
+    for line in ["TILE.ADD v u x a 1", "TILE.ADD 9v u 1 a 1 PRODUCER p 7", "TILE.DEL v u 0 x"] {
         let error = Command::from_arguments(&arguments(line)).unwrap_err();
         assert_eq!(error.refused, None, "{line}");
     }
@@ -455,17 +291,9 @@ fn a_refused_write_is_known_by_its_producer() {
 fn a_read_has_a_bound_on_both_sides() {
     let most = limits::ANSWER_CELLS_MAX;
     assert_eq!(check_answer_size(most, 1), Ok(()));
-    assert_eq!(
-        check_answer_size(most + 1, 1).unwrap_err().code(),
-        ErrorCode::Limit
-    );
+    assert_eq!(check_answer_size(most + 1, 1).unwrap_err().code(), ErrorCode::Limit);
     assert_eq!(check_answer_size(1, limits::COLUMNS_MAX), Ok(()));
-    assert_eq!(
-        check_answer_size(0, limits::COLUMNS_MAX + 1)
-            .unwrap_err()
-            .code(),
-        ErrorCode::Limit
-    );
+    assert_eq!(check_answer_size(0, limits::COLUMNS_MAX + 1).unwrap_err().code(), ErrorCode::Limit);
 }
 
 proptest::proptest! {

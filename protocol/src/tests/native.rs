@@ -33,11 +33,8 @@ fn time() -> impl Strategy<Value = i64> {
 }
 
 fn stamp() -> impl Strategy<Value = Option<ProducerStamp>> {
-    let after = prop_oneof![
-        Just(After::Any),
-        Just(After::First),
-        any::<u64>().prop_map(After::Sequence),
-    ];
+    let after =
+        prop_oneof![Just(After::Any), Just(After::First), any::<u64>().prop_map(After::Sequence),];
     let stamp = (some_bytes(9), any::<u64>(), after);
     proptest::option::of(stamp.prop_map(|(id, sequence, after)| ProducerStamp {
         id,
@@ -72,50 +69,22 @@ fn events() -> impl Strategy<Value = Request> {
             (name(), stamp(), lane()),
         )
     });
-    parts.prop_map(
-        |(columns, cells, entities, timestamps, (view, stamp, lane))| {
-            let rows = Rows {
-                columns,
-                entities,
-                timestamps,
-                cells: Cells::Typed(cells),
-            };
-            let shape = RequestShape::Batch;
-            Request::Events(Box::new(EventWrite {
-                view,
-                rows,
-                stamp,
-                shape,
-                lane,
-            }))
-        },
-    )
+    parts.prop_map(|(columns, cells, entities, timestamps, (view, stamp, lane))| {
+        let rows = Rows { columns, entities, timestamps, cells: Cells::Typed(cells) };
+        let shape = RequestShape::Batch;
+        Request::Events(Box::new(EventWrite { view, rows, stamp, shape, lane }))
+    })
 }
 
 fn tile_write() -> impl Strategy<Value = Request> {
     let mode = prop_oneof![Just(TileWriteMode::Set), Just(TileWriteMode::Merge)];
     let partials = vec((identifier(), bytes(20)), 1..5);
-    (
-        mode,
-        name(),
-        some_bytes(9),
-        time(),
-        partials,
-        stamp(),
-        lane(),
-    )
-        .prop_map(|(mode, view, entity, tile_start, partials, stamp, lane)| {
-            let write = TileWrite {
-                mode,
-                view,
-                entity,
-                tile_start,
-                partials,
-                stamp,
-                lane,
-            };
+    (mode, name(), some_bytes(9), time(), partials, stamp(), lane()).prop_map(
+        |(mode, view, entity, tile_start, partials, stamp, lane)| {
+            let write = TileWrite { mode, view, entity, tile_start, partials, stamp, lane };
             Request::Tile(Box::new(write))
-        })
+        },
+    )
 }
 
 fn plan_request() -> impl Strategy<Value = PlanRequest> {
@@ -138,10 +107,7 @@ fn credentials() -> impl Strategy<Value = Credentials> {
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         (proptest::option::of(credentials()), bytes(9)).prop_map(|(credentials, client_name)| {
-            Request::Hello(NativeHello {
-                credentials,
-                client_name,
-            })
+            Request::Hello(NativeHello { credentials, client_name })
         }),
         credentials().prop_map(Request::Auth),
         bytes(20).prop_map(Request::Ping),
@@ -168,14 +134,9 @@ fn read() -> impl Strategy<Value = Request> {
             encode_read(1, plan, &time, with_status, &keys, &mut stream).unwrap();
             let frame = frame_of(&mut stream);
             let request = Request::decode(&frame, &limits()).unwrap();
-            let Request::Read(read) = &request else {
-                panic!("a read: {request:?}")
-            };
+            let Request::Read(read) = &request else { panic!("a read: {request:?}") };
             assert!(read.keys.iter().eq(keys.iter()));
-            assert_eq!(
-                (read.plan, &read.time, read.with_status),
-                (plan, &time, with_status)
-            );
+            assert_eq!((read.plan, &read.time, read.with_status), (plan, &time, with_status));
             request
         },
     )
@@ -211,18 +172,14 @@ fn answer_column(rows: usize) -> impl Strategy<Value = AnswerColumn> {
     let status = proptest::sample::select(&Status::ALL[..]);
     let bounds_count = prop_oneof![Just(1), Just(rows)];
     let bounds = bounds_count.prop_flat_map(|count| vec(window_bounds(), count));
-    (
-        values(rows),
-        vec(status, rows),
-        bounds,
-        vec(any::<u32>(), rows),
-    )
-        .prop_map(|(values, statuses, bounds, tiles_read)| AnswerColumn {
+    (values(rows), vec(status, rows), bounds, vec(any::<u32>(), rows)).prop_map(
+        |(values, statuses, bounds, tiles_read)| AnswerColumn {
             values,
             statuses,
             bounds,
             tiles_read,
-        })
+        },
+    )
 }
 
 fn answers() -> impl Strategy<Value = Answers> {
@@ -257,29 +214,20 @@ fn reply() -> impl Strategy<Value = Reply> {
 }
 
 fn response() -> impl Strategy<Value = Response> {
-    let applied = prop_oneof![
-        any::<u64>().prop_map(WriteOutcome::Applied),
-        Just(WriteOutcome::Duplicate),
-    ];
+    let applied =
+        prop_oneof![any::<u64>().prop_map(WriteOutcome::Applied), Just(WriteOutcome::Duplicate),];
     prop_oneof![
-        (
-            any::<bool>(),
-            any::<u64>(),
-            any::<u64>(),
-            credit(),
-            bytes(20)
-        )
-            .prop_map(
-                |(authenticated, connection_id, frame_bytes_max, credit, server)| {
-                    Response::Welcome(Welcome {
-                        authenticated,
-                        connection_id,
-                        frame_bytes_max,
-                        credit,
-                        server,
-                    })
-                }
-            ),
+        (any::<bool>(), any::<u64>(), any::<u64>(), credit(), bytes(20)).prop_map(
+            |(authenticated, connection_id, frame_bytes_max, credit, server)| {
+                Response::Welcome(Welcome {
+                    authenticated,
+                    connection_id,
+                    frame_bytes_max,
+                    credit,
+                    server,
+                })
+            }
+        ),
         Just(Response::Done),
         bytes(20).prop_map(Response::Pong),
         (any::<u32>(), any::<u32>())
@@ -467,10 +415,7 @@ fn text_cells_are_no_native_rows() {
         columns: vec![],
         entities: vec![],
         timestamps: vec![],
-        cells: Cells::Text {
-            null: None,
-            cells: vec![],
-        },
+        cells: Cells::Text { null: None, cells: vec![] },
     };
     let write = EventWrite {
         view: Name::parse(b"v").unwrap(),
@@ -480,25 +425,17 @@ fn text_cells_are_no_native_rows() {
         lane: WriteLane::Stream,
     };
     let mut stream = BytesMut::from(&b"before"[..]);
-    let error = Request::Events(Box::new(write))
-        .encode(1, &mut stream)
-        .unwrap_err();
+    let error = Request::Events(Box::new(write)).encode(1, &mut stream).unwrap_err();
     assert!(error.to_string().contains("typed columns"), "{error}");
     assert_eq!(stream, "before");
 }
 
 #[test]
 fn what_is_too_long_for_its_field_leaves_the_buffer_as_it_was() {
-    let hello = NativeHello {
-        credentials: None,
-        client_name: Bytes::from(vec![b'x'; 65_536]),
-    };
+    let hello = NativeHello { credentials: None, client_name: Bytes::from(vec![b'x'; 65_536]) };
     let mut stream = BytesMut::from(&b"before"[..]);
     let error = Request::Hello(hello).encode(1, &mut stream).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "client name: too long for its length field"
-    );
+    assert_eq!(error.to_string(), "client name: too long for its length field");
     assert_eq!(stream, "before");
 }
 
@@ -510,17 +447,11 @@ fn a_refused_frame_names_its_producer() {
         entity: Bytes::from_static(b"e"),
         tile_start: i64::MAX,
         partials: vec![(Identifier::parse(b"f").unwrap(), Bytes::from_static(b"1"))],
-        stamp: Some(ProducerStamp {
-            id: "p".into(),
-            sequence: 5,
-            after: After::Any,
-        }),
+        stamp: Some(ProducerStamp { id: "p".into(), sequence: 5, after: After::Any }),
         lane: WriteLane::Stream,
     };
     let mut stream = BytesMut::new();
-    Request::Tile(Box::new(write))
-        .encode(1, &mut stream)
-        .unwrap();
+    Request::Tile(Box::new(write)).encode(1, &mut stream).unwrap();
     let Err(RequestError::Refused(error)) = Request::decode(&frame_of(&mut stream), &limits())
     else {
         panic!("a tile start out of range is refused")
@@ -531,23 +462,8 @@ fn a_refused_frame_names_its_producer() {
 
 #[test]
 fn an_unknown_kind_is_refused_and_the_stream_goes_on() {
-    let frame = Frame {
-        kind: 0x7F,
-        flags: 0,
-        request_id: 1,
-        payload: Bytes::new(),
-    };
-    assert!(matches!(
-        Request::decode(&frame, &limits()),
-        Err(RequestError::Refused(_))
-    ));
-    let flagged = Frame {
-        kind: FrameKind::Ping.number(),
-        flags: 2,
-        ..frame
-    };
-    assert!(matches!(
-        Request::decode(&flagged, &limits()),
-        Err(RequestError::Malformed(_))
-    ));
+    let frame = Frame { kind: 0x7F, flags: 0, request_id: 1, payload: Bytes::new() };
+    assert!(matches!(Request::decode(&frame, &limits()), Err(RequestError::Refused(_))));
+    let flagged = Frame { kind: FrameKind::Ping.number(), flags: 2, ..frame };
+    assert!(matches!(Request::decode(&flagged, &limits()), Err(RequestError::Malformed(_))));
 }
