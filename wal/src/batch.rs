@@ -1,5 +1,5 @@
-//! The body of a batch: a table of record lengths and checksums, then the records ([WAL-10] to
-//! [WAL-13]). Knows nothing of files and of what the records mean.
+//! The body of a batch: a table of record lengths and checksums, then the records ([WAL-10],
+//! [WAL-11], [WAL-13]). Knows nothing of files and of what the records mean.
 
 use crate::error::WalError;
 use crate::frame::{FrameFault, FrameHeader, read_u32};

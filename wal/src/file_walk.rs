@@ -1,5 +1,5 @@
 //! Reads the frames of one file in order, and looks for frames beyond the place where they
-//! stop ([WAL-14] to [WAL-18]). Knows nothing of other files and decides nothing.
+//! stop ([WAL-22], [WAL-26]). Knows nothing of other files and decides nothing.
 
 use crate::batch::{Batch, padded_body_bytes};
 use crate::disk::DiskError;
@@ -32,7 +32,7 @@ pub(crate) struct FileEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// An end frame.
-    Sealed { offset: u64 },
+    Sealed,
     /// No good frame; the offset is where one was looked for.
     Open { offset: u64, fault: FrameFault },
 }
@@ -52,7 +52,7 @@ pub(crate) struct Remains {
 
 /// Reads a file whose start frame is good; hands each batch to `take` and moves `place` on.
 pub(crate) fn walk(
-    window: &mut FileWindow<'_>,
+    window: &mut FileWindow,
     start: &FrameHeader,
     place: &mut Place,
     take: &mut dyn FnMut(&FrameHeader, &Batch<'_>),
@@ -71,7 +71,7 @@ pub(crate) fn walk(
             }
             Next::Stop(stop) => stop,
         };
-        let sealed = matches!(stop, Stop::Sealed { .. });
+        let sealed = matches!(stop, Stop::Sealed);
         let first_unproven = batches.partition_point(|(lsn, _)| *lsn < proven);
         let unproven_from = match batches.get(first_unproven) {
             _ if sealed => position,
@@ -85,7 +85,7 @@ pub(crate) fn walk(
 /// Looks through everything from an offset on. A frame counts when its header is good and
 /// bears the salt (any salt when none is given).
 pub(crate) fn scan(
-    window: &mut FileWindow<'_>,
+    window: &mut FileWindow,
     from: u64,
     salt: Option<u64>,
     missing: Lsn,
@@ -107,7 +107,7 @@ pub(crate) fn scan(
 }
 
 /// One past the last byte from an offset on that is not zero.
-fn nonzero_end(window: &mut FileWindow<'_>, from: u64) -> Result<Option<u64>, DiskError> {
+fn nonzero_end(window: &mut FileWindow, from: u64) -> Result<Option<u64>, DiskError> {
     let (mut offset, mut end) = (from, None);
     while offset < window.len() {
         let bytes = window.ahead(offset, 1)?;
@@ -126,7 +126,7 @@ enum Next {
 
 /// The frame at `position`, or, when a sync came between, at the page boundary after it.
 fn next(
-    window: &mut FileWindow<'_>,
+    window: &mut FileWindow,
     salt: u64,
     place: Place,
     position: u64,
@@ -137,7 +137,7 @@ fn next(
     for offset in [position, page] {
         match frame_at(window, salt, place, offset, take)? {
             Ok(header) if header.kind == FrameKind::End => {
-                return Ok(Next::Stop(Stop::Sealed { offset }));
+                return Ok(Next::Stop(Stop::Sealed));
             }
             Ok(header) => {
                 let body = padded_body_bytes(&header).unwrap_or(0);
@@ -156,7 +156,7 @@ fn next(
 }
 
 fn frame_at(
-    window: &mut FileWindow<'_>,
+    window: &mut FileWindow,
     salt: u64,
     place: Place,
     offset: u64,
@@ -177,7 +177,7 @@ fn frame_at(
 }
 
 fn header_at(
-    window: &mut FileWindow<'_>,
+    window: &mut FileWindow,
     offset: u64,
 ) -> Result<Result<FrameHeader, FrameFault>, DiskError> {
     let len = window.len();
@@ -209,7 +209,7 @@ fn check_place(header: &FrameHeader, salt: u64, place: Place) -> Result<(), Fram
 }
 
 fn with_body(
-    window: &mut FileWindow<'_>,
+    window: &mut FileWindow,
     offset: u64,
     header: &FrameHeader,
     take: impl FnOnce(&Batch<'_>),
@@ -227,7 +227,7 @@ fn with_body(
 
 /// Looks at what may be a frame; returns where to go on.
 fn examine(
-    window: &mut FileWindow<'_>,
+    window: &mut FileWindow,
     offset: u64,
     salt: Option<u64>,
     missing: Lsn,

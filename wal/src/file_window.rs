@@ -1,21 +1,22 @@
 //! A file read through a window that moves forward. Knows nothing of frames.
 
-use crate::disk::{DiskError, DiskFile};
+use crate::disk::{Disk, DiskError, DiskFile};
 use crate::limits::READ_BYTES;
 use crate::number::u64_of;
 
 /// A file and the part of it that is in memory.
-pub(crate) struct FileWindow<'a> {
-    file: &'a dyn DiskFile,
+pub(crate) struct FileWindow {
+    file: Box<dyn DiskFile>,
     len: u64,
     buffer: Vec<u8>,
     /// Where in the file the buffer begins.
     buffer_offset: u64,
 }
 
-impl<'a> FileWindow<'a> {
-    pub(crate) fn new(file: &'a dyn DiskFile) -> Result<Self, DiskError> {
-        Ok(Self { file, len: file.len()?, buffer: Vec::new(), buffer_offset: 0 })
+impl FileWindow {
+    pub(crate) fn open(disk: &dyn Disk, name: &str) -> Result<Self, DiskError> {
+        let file = disk.open(name)?;
+        Ok(Self { len: file.len()?, file, buffer: Vec::new(), buffer_offset: 0 })
     }
 
     /// Bytes in the file.
@@ -66,7 +67,6 @@ impl<'a> FileWindow<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Disk;
     use crate::sim_disk::{SimDisk, SimFaults};
 
     #[test]
@@ -75,8 +75,7 @@ mod tests {
             (0..READ_BYTES + 5000).map(|n| (n % 251).try_into().unwrap()).collect();
         let disk = SimDisk::new(0, SimFaults::default());
         disk.put("file", &contents);
-        let file = disk.open("file").unwrap();
-        let mut window = FileWindow::new(&*file).unwrap();
+        let mut window = FileWindow::open(&disk, "file").unwrap();
         for (offset, count) in [(0, 64), (READ_BYTES - 10, 20), (5, 3), (0, READ_BYTES + 5000)] {
             let expected = &contents[offset..offset + count];
             assert_eq!(window.bytes(u64_of(offset), count).unwrap(), Some(expected));

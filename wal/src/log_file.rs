@@ -13,7 +13,6 @@ use crate::sim_random::mix;
 pub(crate) struct LogFile {
     pub(crate) name: String,
     pub(crate) number: u64,
-    pub(crate) file: Box<dyn DiskFile>,
     /// The start frame, or what stands in its place.
     pub(crate) start: Result<FrameHeader, FrameFault>,
 }
@@ -25,9 +24,9 @@ impl LogFile {
     }
 }
 
-/// Opens every log file of the folder, oldest first ([WAL-1]).
-pub(crate) fn open_files(disk: &dyn Disk) -> Result<Vec<LogFile>, WalError> {
-    let fail = |source| WalError::Disk { verb: "open its files", source };
+/// Finds every log file of the folder, oldest first, and reads its start frame ([WAL-1]).
+pub(crate) fn find_files(disk: &dyn Disk) -> Result<Vec<LogFile>, WalError> {
+    let fail = |source| WalError::Disk { verb: "find its files", source };
     let mut numbered: Vec<(u64, String)> = Vec::new();
     for name in disk.list().map_err(fail)? {
         if let Some(number) = number_of(&name) {
@@ -41,7 +40,7 @@ pub(crate) fn open_files(disk: &dyn Disk) -> Result<Vec<LogFile>, WalError> {
         if let Err(FrameFault::Version { found }) = start {
             return Err(WalError::Version { file: name, found, expected: VERSION });
         }
-        Ok(LogFile { name, number, file, start })
+        Ok(LogFile { name, number, start })
     };
     numbered.into_iter().map(open).collect()
 }

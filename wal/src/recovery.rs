@@ -1,11 +1,11 @@
-//! Reads a log, and tells a torn tail from damage ([WAL-19] to [WAL-26]). Changes nothing.
+//! Reads a log, and tells a torn tail from damage ([WAL-21] to [WAL-28]). Changes nothing.
 
 use crate::disk::{Disk, DiskError};
 use crate::error::WalError;
 use crate::file_walk::{FileEnd, Place, Remains, Stop, scan, walk};
 use crate::file_window::FileWindow;
 use crate::frame::{FrameHeader, FrameKind};
-use crate::log_file::{LogFile, open_files};
+use crate::log_file::{LogFile, find_files};
 use crate::lsn::Lsn;
 
 /// What opening a log found.
@@ -77,7 +77,7 @@ pub(crate) fn recover(
     manifest_durable: Lsn,
     replay: Replay<'_>,
 ) -> Result<Recovery, WalError> {
-    let files = open_files(disk)?;
+    let files = find_files(disk)?;
     let begins_below =
         |file: &LogFile| file.first_lsn().is_some_and(|first| first <= manifest_durable);
     let Some(first) = files.iter().rposition(begins_below) else {
@@ -103,7 +103,7 @@ fn recover_without_start(
     manifest_durable: Lsn,
 ) -> Result<Recovery, WalError> {
     for file in &files {
-        check_unused(file, manifest_durable)?;
+        check_unused(disk, file, manifest_durable)?;
     }
     let missing =
         |found| Err(WalError::Missing { folder: disk.folder(), expected: manifest_durable, found });
@@ -134,7 +134,7 @@ impl Reader<'_> {
     fn read_file(&mut self, index: usize) -> Result<(), WalError> {
         let file = &self.files[index];
         let Ok(start) = &file.start else {
-            check_unused(file, self.place.lsn)?;
+            check_unused(self.disk, file, self.place.lsn)?;
             self.report.files_unused.push(file.name.clone());
             return Ok(());
         };
@@ -143,7 +143,7 @@ impl Reader<'_> {
             Some(tail) if begins != self.place => return Err(self.misfit(file, start, tail)),
             _ => self.place = Place { lsn: start.first_lsn, crc: start.crc },
         }
-        let mut window = FileWindow::new(&*file.file).map_err(read_error)?;
+        let mut window = FileWindow::open(self.disk, &file.name).map_err(read_error)?;
         let (report, replay) = (&mut self.report, &mut self.replay);
         report.files_read.push(file.name.clone());
         let manifest_durable = self.manifest_durable;
@@ -160,7 +160,7 @@ impl Reader<'_> {
     }
 
     /// A sound start frame that does not follow what was read. A file begins only once
-    /// everything before it is durable ([WAL-17]), so that this is never a torn tail.
+    /// everything before it is durable ([WAL-17]), so that this is never a torn tail ([WAL-24]).
     fn misfit(&self, file: &LogFile, start: &FrameHeader, tail: &Tail) -> WalError {
         let (name, begins, lsn) = (&file.name, start.first_lsn, self.place.lsn);
         if begins <= lsn {
@@ -177,7 +177,7 @@ impl Reader<'_> {
             };
         }
         match &tail.end.stop {
-            Stop::Sealed { .. } => WalError::Missing {
+            Stop::Sealed => WalError::Missing {
                 folder: self.disk.folder(),
                 expected: lsn,
                 found: format!("the next log file, {name}, begins at LSN {begins}"),
@@ -202,8 +202,8 @@ impl Reader<'_> {
         };
         let file = &self.files[tail.index];
         let remains = match &tail.end.stop {
-            Stop::Sealed { .. } => Remains::default(),
-            Stop::Open { .. } => scan_open(file, tail.end.position, self.place.lsn)?,
+            Stop::Sealed => Remains::default(),
+            Stop::Open { .. } => scan_open(self.disk, file, tail.end.position, self.place.lsn)?,
         };
         if let Some(proof) = prove(&remains, self.place.lsn, self.manifest_durable) {
             return Err(refusal(self.disk, file, tail, self.place.lsn, proof));
@@ -224,13 +224,13 @@ impl Reader<'_> {
     }
 }
 
-/// A file takes batches only once its start frame is durable ([WAL-18]): one without a good
+/// A file takes batches only once its start frame is durable ([WAL-18]), so that one without a good
 /// start frame is new and unused, unless a frame stands in it.
-fn check_unused(file: &LogFile, lsn: Lsn) -> Result<(), WalError> {
+fn check_unused(disk: &dyn Disk, file: &LogFile, lsn: Lsn) -> Result<(), WalError> {
     let Err(fault) = &file.start else {
         return Ok(());
     };
-    let mut window = FileWindow::new(&*file.file).map_err(read_error)?;
+    let mut window = FileWindow::open(disk, &file.name).map_err(read_error)?;
     let remains = scan(&mut window, 0, None, lsn).map_err(read_error)?;
     let Some(offset) = remains.first_frame else {
         return Ok(());
@@ -247,13 +247,18 @@ fn check_unused(file: &LogFile, lsn: Lsn) -> Result<(), WalError> {
     })
 }
 
-fn scan_open(file: &LogFile, from: u64, missing: Lsn) -> Result<Remains, WalError> {
+fn scan_open(
+    disk: &dyn Disk,
+    file: &LogFile,
+    from: u64,
+    missing: Lsn,
+) -> Result<Remains, WalError> {
     let salt = file.start.as_ref().ok().map(|start| start.salt);
-    let mut window = FileWindow::new(&*file.file).map_err(read_error)?;
+    let mut window = FileWindow::open(disk, &file.name).map_err(read_error)?;
     scan(&mut window, from, salt, missing).map_err(read_error)
 }
 
-/// What shows that the record at `lsn` had been durable, if anything does ([WAL-21]).
+/// What shows that the record at `lsn` had been durable, if anything does ([WAL-26]).
 fn prove(remains: &Remains, lsn: Lsn, manifest_durable: Lsn) -> Option<String> {
     if lsn < manifest_durable {
         return Some(format!("the manifest holds every record below LSN {manifest_durable}"));
@@ -273,7 +278,7 @@ fn prove(remains: &Remains, lsn: Lsn, manifest_durable: Lsn) -> Option<String> {
 
 fn refusal(disk: &dyn Disk, file: &LogFile, tail: &Tail, lsn: Lsn, proof: String) -> WalError {
     match &tail.end.stop {
-        Stop::Sealed { .. } => WalError::Missing {
+        Stop::Sealed => WalError::Missing {
             folder: disk.folder(),
             expected: lsn,
             found: format!("the last log file, {}, ends there, but {proof}", file.name),

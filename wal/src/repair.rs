@@ -1,4 +1,4 @@
-//! Makes what recovery read durable, and the cut of a torn tail too ([WAL-27] to [WAL-31]).
+//! Makes what recovery read durable, and the cut of a torn tail too ([WAL-29] to [WAL-31]).
 //! Decides nothing.
 //!
 //! Each step leaves a log that recovery reads the same way, so that a crash in between, or any
@@ -8,7 +8,7 @@ use crate::disk::{Disk, DiskError, DiskFile};
 use crate::error::WalError;
 use crate::file_walk::{FileEnd, Stop};
 use crate::frame::{FrameHeader, FrameKind};
-use crate::limits::{HEADER_BYTES, READ_BYTES};
+use crate::limits::READ_BYTES;
 use crate::log_file::{LogFile, page_after};
 use crate::number::{u64_of, usize_of};
 use crate::recovery::{Recovery, Tail};
@@ -16,9 +16,11 @@ use crate::recovery::{Recovery, Tail};
 /// Repairs the last file, and removes the files that never came into use.
 pub(crate) fn repair(disk: &dyn Disk, recovery: &Recovery) -> Result<(), WalError> {
     if let Some(tail) = &recovery.tail {
-        let file = &recovery.files[tail.index];
-        make_durable(&*file.file, tail).map_err(|source| error("cut its tail", source))?;
-        seal(file, tail, recovery)?;
+        let found = &recovery.files[tail.index];
+        let opened =
+            disk.open(&found.name).map_err(|source| error("open its last file", source))?;
+        make_durable(&*opened, tail).map_err(|source| error("cut its tail", source))?;
+        seal(&*opened, found, tail, recovery)?;
     }
     for name in &recovery.report.files_unused {
         disk.remove(name).map_err(|source| error("remove an unused file", source))?;
@@ -31,10 +33,8 @@ fn make_durable(file: &dyn DiskFile, tail: &Tail) -> Result<(), DiskError> {
     // Written again, since after a failed sync the kernel shows bytes that it will never
     // write: reading them proves nothing, and neither does a sync that finds them clean.
     rewrite(file, end.unproven_from, end.position)?;
-    match end.stop {
-        Stop::Sealed { offset } => rewrite(file, offset, offset + u64_of(HEADER_BYTES))?,
-        Stop::Open { .. } if !tail.clean => file.truncate(cut_at(file, end)?)?,
-        Stop::Open { .. } => {}
+    if !tail.clean {
+        file.truncate(cut_at(file, end)?)?;
     }
     file.sync()
 }
@@ -50,14 +50,19 @@ fn cut_at(file: &dyn DiskFile, end: &FileEnd) -> Result<u64, DiskError> {
 }
 
 /// Seals the file, if there is space for that: the cut needs no seal to hold.
-fn seal(file: &LogFile, tail: &Tail, recovery: &Recovery) -> Result<(), WalError> {
-    let (Stop::Open { .. }, Ok(start)) = (&tail.end.stop, &file.start) else {
+fn seal(
+    file: &dyn DiskFile,
+    found: &LogFile,
+    tail: &Tail,
+    recovery: &Recovery,
+) -> Result<(), WalError> {
+    let (Stop::Open { .. }, Ok(start)) = (&tail.end.stop, &found.start) else {
         return Ok(());
     };
     let place = recovery.place;
     let mut header = FrameHeader::bare(FrameKind::End, start.salt, place.lsn, place.crc);
-    let written = file.file.write_at(page_after(tail.end.position), &header.encode());
-    match written.and_then(|()| file.file.sync()) {
+    let written = file.write_at(page_after(tail.end.position), &header.encode());
+    match written.and_then(|()| file.sync()) {
         Err(source) if source.is_no_space() => Ok(()),
         result => result.map_err(|source| error("seal its last file", source)),
     }

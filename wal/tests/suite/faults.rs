@@ -94,6 +94,19 @@ fn check(progress: &Progress, recovered: &[Record], story: &str) {
 }
 
 #[test]
+fn an_unused_file_is_removed_for_good() {
+    let unused = "wal-0000000000000009.log";
+    for seed in 0..50 {
+        let disk = SimDisk::new(seed, SimFaults::default());
+        disk.put(unused, &[0; 4096]);
+        let (_, report, _) = open(&disk, 0).unwrap();
+        assert_eq!(report.files_unused, [unused]);
+        disk.crash();
+        assert!(disk.contents(unused).is_none(), "seed {seed}: [WAL-31]");
+    }
+}
+
+#[test]
 fn a_sync_that_fails_once_is_never_believed_afterwards() {
     let mut lost = 0;
     for seed in 0..200 {

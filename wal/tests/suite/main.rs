@@ -2,10 +2,17 @@
 //! with a decoder of its own, written after docs/format/wal.md.
 
 mod basics;
+#[cfg(test)]
 mod damage;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod layout;
 mod real_disk;
 mod sim_disk;
+#[cfg(test)]
 mod simulation;
+#[cfg(test)]
 mod support;
