@@ -5,7 +5,9 @@
 mod citations;
 mod documents;
 mod flights;
+mod flights_engine;
 mod layering;
 mod oracle;
 mod source;
 mod tidy;
+mod tiles;
