@@ -1,0 +1,78 @@
+//! Requests that may read much data: VIEW.INFO, and TILE.RANGE over many tiles. They run on the
+//! slow worker.
+
+use bytes::Bytes;
+use tilekv_protocol::{ErrorReply, Reply};
+use tilekv_tile::{Identifier, Name};
+
+use super::{Action, Answer, Context, views};
+use crate::limits::INLINE_RANGE_TILE_COUNT_MAX;
+use crate::refuse;
+use crate::shared::Shared;
+
+/// A request for the slow worker.
+#[derive(Debug)]
+pub(crate) enum Scan {
+    /// VIEW.INFO.
+    ViewInfo(Name),
+    /// TILE.RANGE.
+    Range(Range),
+}
+
+/// The arguments of TILE.RANGE.
+#[derive(Debug)]
+pub(crate) struct Range {
+    /// The view.
+    pub(crate) view: Name,
+    /// The entity.
+    pub(crate) entity: Bytes,
+    /// First tile start.
+    pub(crate) from: i64,
+    /// End of the tile starts.
+    pub(crate) to: i64,
+    /// Features to print; all of the view's if none are named.
+    pub(crate) features: Option<Vec<Identifier>>,
+}
+
+/// A range that can hold few tiles is answered at once, any other by the slow worker.
+pub(super) fn range_action(context: &Context<'_>, range: Range) -> Result<Action, ErrorReply> {
+    let (shared, version) = (context.shared, &context.version);
+    let view = shared.reader.view(version, &range.view);
+    let view = view.map_err(|error| refuse::engine_error(&error))?;
+    let length = range.to.saturating_sub(range.from).max(0);
+    let tile_count = length / view.definition().tile.millis().max(1);
+    if INLINE_RANGE_TILE_COUNT_MAX < tile_count {
+        return Ok(Action::Scan(Scan::Range(range)));
+    }
+    read_range(shared, version, context.now_ms, &range).map(Action::Reply)
+}
+
+/// Runs a request on the calling thread, which may take long.
+pub(crate) fn run(shared: &Shared, scan: &Scan) -> Answer {
+    let version = shared.reader.snapshot();
+    let now_ms = shared.clock.now_ms();
+    match scan {
+        Scan::ViewInfo(view) => {
+            let info = shared.reader.view_info(&version, view, now_ms);
+            info.map(|info| views::info(&info)).map_err(|error| refuse::engine_error(&error))
+        }
+        Scan::Range(range) => read_range(shared, &version, now_ms, range),
+    }
+}
+
+fn read_range(
+    shared: &Shared,
+    version: &tilekv_engine::Version,
+    now_ms: i64,
+    range: &Range,
+) -> Answer {
+    let Range { view, entity, from, to, features } = range;
+    let reader = &shared.reader;
+    let tiles = reader.range(version, view, entity, *from..*to, features.as_deref(), now_ms);
+    let tiles = tiles.map_err(|error| refuse::engine_error(&error))?;
+    let tile = |(start, partials): (i64, Vec<String>)| {
+        let partials = partials.into_iter().map(Reply::text).collect();
+        Reply::Array(vec![Reply::Integer(start), Reply::Array(partials)])
+    };
+    Ok(Reply::Array(tiles.into_iter().map(tile).collect()))
+}

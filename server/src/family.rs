@@ -1,0 +1,79 @@
+//! Families of commands: the grain at which they are counted and timed.
+
+/// What kind of work a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// `WINDOW.*`: window reads.
+    Window,
+    /// `TILE.ADD`, `TILE.MADD`, `TILE.SET`, `TILE.MERGE`, `TILE.DEL`, `ENTITY.DEL`: writes.
+    Tile,
+    /// `TILE.RANGE` and `PRODUCER.GET`: reads of what is stored.
+    Stored,
+    /// `VIEW.*`: definitions.
+    View,
+    /// `SEAL.*`.
+    Seal,
+    /// Redis commands about connections, `MULTI` and the like.
+    Connection,
+    /// Redis commands about the server.
+    Server,
+    /// What was no command.
+    Unknown,
+}
+
+impl Family {
+    /// Every family, in the order of [`Family::index`].
+    pub(crate) const ALL: [Self; FAMILY_COUNT] = [
+        Self::Window,
+        Self::Tile,
+        Self::Stored,
+        Self::View,
+        Self::Seal,
+        Self::Connection,
+        Self::Server,
+        Self::Unknown,
+    ];
+
+    /// Position in an array of families.
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Window => 0,
+            Self::Tile => 1,
+            Self::Stored => 2,
+            Self::View => 3,
+            Self::Seal => 4,
+            Self::Connection => 5,
+            Self::Server => 6,
+            Self::Unknown => 7,
+        }
+    }
+
+    /// Name in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Tile => "tile",
+            Self::Stored => "stored",
+            Self::View => "view",
+            Self::Seal => "seal",
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How many families there are.
+pub(crate) const FAMILY_COUNT: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_match_the_list() {
+        for (index, family) in Family::ALL.iter().enumerate() {
+            assert_eq!(family.index(), index, "{}", family.as_str());
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What all threads of the server share once recovery has ended.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tilekv_engine::Reader;
+
+use crate::budget::Budget;
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::committer::Orders;
+use crate::config::Config;
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
+use crate::slow::SlowQueue;
+use crate::write_queue::WriteQueue;
+
+/// The server's state.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// What the operator decided.
+    pub(crate) config: Config,
+    /// Where it listens, with the port that was picked.
+    pub(crate) address: SocketAddr,
+    /// Where HTTP listens.
+    pub(crate) http_address: SocketAddr,
+    /// Absolute path of the data.
+    pub(crate) data_dir: PathBuf,
+    /// 40 hexadecimal digits that tell this run from any other.
+    pub(crate) run_id: String,
+    /// The clock.
+    pub(crate) clock: Clock,
+    /// Counters and latencies.
+    pub(crate) metrics: Metrics,
+    /// Where the process stands.
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    /// Reads of the store.
+    pub(crate) reader: Reader,
+    /// Writes on their way to the committer.
+    pub(crate) write_queue: WriteQueue,
+    /// Scans on their way to the slow worker.
+    pub(crate) slow_queue: SlowQueue,
+    /// Who is connected.
+    pub(crate) clients: Clients,
+    /// Incomplete commands and waiting replies of all connections.
+    pub(crate) buffers: Budget,
+    /// Orders to the committer.
+    pub(crate) orders: Orders,
+    /// When everything written was last known to be durable.
+    pub(crate) saved_ms: AtomicI64,
+}
+
+impl Shared {
+    /// Notes that everything written so far is durable.
+    pub(crate) fn note_saved(&self) {
+        self.saved_ms.store(self.clock.now_ms(), Ordering::Relaxed);
+    }
+}
