@@ -11,42 +11,28 @@ fn sentences_and_citations_match() {
 
 #[test]
 fn a_citation_of_nothing_is_found() {
-    let offences = planted(
-        "[LOG-1] Bytes.",
-        "// [LOG-1] and [LOG-2]\n// not [LOG], [log-3], a[B-4]",
-    );
-    assert_eq!(
-        offences,
-        ["wal/src/a.rs:1: cites [LOG-2], which no document holds"]
-    );
+    let offences =
+        planted("[LOG-1] Bytes.", "// [LOG-1] and [LOG-2]\n// not [LOG], [log-3], a[B-4]");
+    assert_eq!(offences, ["wal/src/a.rs:1: cites [LOG-2], which no document holds"]);
 }
 
 #[test]
 fn a_sentence_that_no_code_cites_is_found() {
     let offences = planted("[LOG-1] Bytes.\n\n[LOG-2] More, see [LOG-1].", "// [LOG-1]");
-    assert_eq!(
-        offences,
-        ["docs/format/log.md:3: no code or test cites [LOG-2]"]
-    );
+    assert_eq!(offences, ["docs/format/log.md:3: no code or test cites [LOG-2]"]);
 }
 
 #[test]
 fn a_range_cites_all_of_its_sentences() {
     let document = "[LOG-1] Bytes.\n[LOG-2] More.\n[LOG-3] Most.\n[LOG-4] All.";
     let offences = planted(document, "//! Bytes ([LOG-1] to\n//! [LOG-3]).");
-    assert_eq!(
-        offences,
-        ["docs/format/log.md:4: no code or test cites [LOG-4]"]
-    );
+    assert_eq!(offences, ["docs/format/log.md:4: no code or test cites [LOG-4]"]);
 }
 
 #[test]
 fn a_number_given_twice_is_found() {
     let offences = planted("[LOG-1] Bytes.\n- **[LOG-1]** More.", "// [LOG-1]");
-    assert_eq!(
-        offences,
-        ["docs/format/log.md:2: [LOG-1] already stands in docs/format/log.md:1"]
-    );
+    assert_eq!(offences, ["docs/format/log.md:2: [LOG-1] already stands in docs/format/log.md:1"]);
 }
 
 fn planted(document: &str, code: &str) -> Vec<String> {
@@ -60,10 +46,7 @@ fn planted(document: &str, code: &str) -> Vec<String> {
 fn citation_offences(files: &[TextFile]) -> Vec<String> {
     let (sentences, mut offences) = sentences(files);
     let mut cited = BTreeSet::new();
-    for file in files
-        .iter()
-        .filter(|file| file.has_extension("rs") && file.path != THIS_FILE)
-    {
+    for file in files.iter().filter(|file| file.has_extension("rs") && file.path != THIS_FILE) {
         for (line, label) in labels(&file.text) {
             if !sentences.contains_key(label) {
                 let rule = "which no document holds";
@@ -73,9 +56,7 @@ fn citation_offences(files: &[TextFile]) -> Vec<String> {
         }
         cited.extend(ranges(&file.text));
     }
-    let uncited = sentences
-        .iter()
-        .filter(|(label, _)| !cited.contains(**label));
+    let uncited = sentences.iter().filter(|(label, _)| !cited.contains(**label));
     offences
         .extend(uncited.map(|(label, place)| format!("{place}: no code or test cites [{label}]")));
     offences
@@ -137,9 +118,7 @@ fn labels(text: &str) -> Vec<(usize, &str)> {
 
 /// Every label of a range such as "[WORD-7] to [WORD-9]", which may break across comment lines.
 fn ranges(text: &str) -> Vec<String> {
-    let words = text
-        .split_whitespace()
-        .filter(|word| !word.starts_with("//"));
+    let words = text.split_whitespace().filter(|word| !word.starts_with("//"));
     let words: Vec<_> = words.map(|word| word.trim_matches(PUNCTUATION)).collect();
     let mut labels = Vec::new();
     for window in words.windows(3) {

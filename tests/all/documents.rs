@@ -14,28 +14,14 @@ fn links_lead_somewhere_and_every_page_is_reachable() {
 #[test]
 fn a_broken_link_is_found() {
     let page = |text: &str| {
-        let files = [
-            TextFile::new("docs/a.md", text),
-            TextFile::new("docs/b/c.md", "# The *end*\n"),
-        ];
+        let files =
+            [TextFile::new("docs/a.md", text), TextFile::new("docs/b/c.md", "# The *end*\n")];
         link_offences(&files, &|path| path == "LICENSE" || path == "docs/b/c.md")
     };
-    assert_eq!(
-        page("[l](../LICENSE), [c](b/c.md#the-end)\n# Here\n[h](#here)"),
-        NONE
-    );
-    assert_eq!(
-        page("[web](https://example.org/x) `[no](link)`\n```\n[no](link)\n```\n"),
-        NONE
-    );
-    assert_eq!(
-        page("x\n[l](LICENSE)"),
-        ["docs/a.md:2: LICENSE leads nowhere"]
-    );
-    assert_eq!(
-        page("[c](b/c.md#start)"),
-        ["docs/a.md:1: b/c.md#start names no heading"]
-    );
+    assert_eq!(page("[l](../LICENSE), [c](b/c.md#the-end)\n# Here\n[h](#here)"), NONE);
+    assert_eq!(page("[web](https://example.org/x) `[no](link)`\n```\n[no](link)\n```\n"), NONE);
+    assert_eq!(page("x\n[l](LICENSE)"), ["docs/a.md:2: LICENSE leads nowhere"]);
+    assert_eq!(page("[c](b/c.md#start)"), ["docs/a.md:1: b/c.md#start names no heading"]);
     assert_eq!(page("[h](#here)"), ["docs/a.md:1: #here names no heading"]);
 }
 
@@ -55,10 +41,7 @@ fn a_page_that_nothing_links_to_is_found() {
     files[2].text.push_str("[t](decisions/0000-template.md)");
     assert_eq!(reach_offences(&files), NONE);
     files[0].text.clear();
-    assert_eq!(
-        reach_offences(&files),
-        ["README.md: does not link to docs/README.md"]
-    );
+    assert_eq!(reach_offences(&files), ["README.md: does not link to docs/README.md"]);
 }
 
 fn link_offences(files: &[TextFile], exists: &dyn Fn(&str) -> bool) -> Vec<String> {
@@ -67,11 +50,7 @@ fn link_offences(files: &[TextFile], exists: &dyn Fn(&str) -> bool) -> Vec<Strin
     for (path, text) in &pages {
         for (line, target) in links(text) {
             let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
-            let resolved = if file.is_empty() {
-                (*path).to_owned()
-            } else {
-                resolve(path, file)
-            };
+            let resolved = if file.is_empty() { (*path).to_owned() } else { resolve(path, file) };
             if !file.is_empty() && !exists(&resolved) {
                 offences.push(format!("{path}:{line}: {target} leads nowhere"));
             } else if !anchor.is_empty() && !has_heading(&pages, &resolved, anchor) {
@@ -89,9 +68,7 @@ fn reach_offences(files: &[TextFile]) -> Vec<String> {
         offences.push(format!("{ENTRANCE}: does not link to {INDEX}"));
     }
     let reached = reached_from(&pages, INDEX);
-    let lost = pages
-        .keys()
-        .filter(|path| path.starts_with("docs/") && !reached.contains(**path));
+    let lost = pages.keys().filter(|path| path.starts_with("docs/") && !reached.contains(**path));
     let rule = format!("no chain of links from {INDEX} leads to it");
     offences.extend(lost.map(|path| format!("{path}: {rule}")));
     offences
@@ -123,9 +100,7 @@ type Pages<'a> = BTreeMap<&'a str, &'a str>;
 
 fn pages(files: &[TextFile]) -> Pages<'_> {
     let pages = files.iter().filter(|file| file.has_extension("md"));
-    pages
-        .map(|file| (file.path.as_str(), file.text.as_str()))
-        .collect()
+    pages.map(|file| (file.path.as_str(), file.text.as_str())).collect()
 }
 
 /// The targets of links to other files or headings, with their lines, code left out.
@@ -133,10 +108,7 @@ fn links(text: &str) -> Vec<(usize, String)> {
     let mut links = Vec::new();
     for (number, line) in prose_lines(text) {
         let line = without_code_spans(line);
-        let targets = line
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next());
+        let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         let local = targets.filter(|target| !target.contains("://"));
         links.extend(local.map(|target| (number, target.to_owned())));
     }
@@ -180,14 +152,11 @@ fn has_heading(pages: &Pages<'_>, path: &str, anchor: &str) -> bool {
 
 /// The anchor that a renderer makes of a heading.
 fn slug(heading: &str) -> String {
-    let kept = heading
-        .trim()
-        .chars()
-        .filter_map(|character| match character {
-            ' ' => Some('-'),
-            '-' | '_' => Some(character),
-            _ => character.is_alphanumeric().then_some(character),
-        });
+    let kept = heading.trim().chars().filter_map(|character| match character {
+        ' ' => Some('-'),
+        '-' | '_' => Some(character),
+        _ => character.is_alphanumeric().then_some(character),
+    });
     kept.flat_map(char::to_lowercase).collect()
 }
 

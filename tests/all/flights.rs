@@ -33,39 +33,22 @@ fn flights_become_rows_of_their_views() {
         let rows = grouping.rows(&flights);
         rows.validate().unwrap();
         grouping.definition().validate().unwrap();
-        let expected = if grouping == Grouping::Plane {
-            FLIGHT_COUNT - 2_512
-        } else {
-            FLIGHT_COUNT
-        };
+        let expected =
+            if grouping == Grouping::Plane { FLIGHT_COUNT - 2_512 } else { FLIGHT_COUNT };
         assert_eq!(rows.len(), expected, "{grouping:?}");
     }
     let rows = Grouping::Route.rows(&flights[..1]);
     assert_eq!(rows.entities[0], "EWR-IAH");
-    assert_eq!(
-        rows.cell(0, 0, ColumnType::F64).unwrap(),
-        Some(Scalar::F64(2.0))
-    );
-    assert_eq!(
-        rows.cell(0, 1, ColumnType::F64).unwrap(),
-        Some(Scalar::F64(2.0 / 60.0))
-    );
-    assert_eq!(
-        rows.cell(0, 2, ColumnType::I64).unwrap(),
-        Some(Scalar::I64(1_400))
-    );
-    assert_eq!(
-        rows.cell(0, 3, ColumnType::Str).unwrap(),
-        Some(Scalar::Str(b"IAH"))
-    );
+    assert_eq!(rows.cell(0, 0, ColumnType::F64).unwrap(), Some(Scalar::F64(2.0)));
+    assert_eq!(rows.cell(0, 1, ColumnType::F64).unwrap(), Some(Scalar::F64(2.0 / 60.0)));
+    assert_eq!(rows.cell(0, 2, ColumnType::I64).unwrap(), Some(Scalar::I64(1_400)));
+    assert_eq!(rows.cell(0, 3, ColumnType::Str).unwrap(), Some(Scalar::Str(b"IAH")));
 }
 
 #[test]
 fn a_cancelled_flight_has_a_null_delay() {
     let flights = read();
-    let cancelled = flights
-        .iter()
-        .find(|flight| flight.departure_delay.is_none());
+    let cancelled = flights.iter().find(|flight| flight.departure_delay.is_none());
     let rows = Grouping::Carrier.rows(&[cancelled.unwrap().clone()]);
     assert_eq!(rows.cell(0, 0, ColumnType::F64).unwrap(), None);
     assert_eq!(rows.cell(0, 1, ColumnType::F64).unwrap(), None);

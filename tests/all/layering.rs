@@ -42,42 +42,21 @@ fn a_crate_without_a_row_in_the_table_is_found() {
     files[1].text = files[1].text.replace("\"high\"", "\"high\", \"extra\"");
     files.push(TextFile::new("extra/Cargo.toml", ""));
     let offences = import_offences(&files);
-    assert_eq!(
-        offences,
-        ["docs/architecture.md: the table of crates has no row for extra/"]
-    );
+    assert_eq!(offences, ["docs/architecture.md: the table of crates has no row for extra/"]);
 }
 
 #[test]
 fn a_clock_in_a_lower_crate_is_found() {
     let plant = |path: &str, text: &str| mention_offences(&[TextFile::new(path, text)]);
     let clock = "use std::time::{Duration,\n    Instant};";
-    assert_eq!(
-        plant("wal/src/a.rs", clock),
-        ["wal/src/a.rs:2: mentions Instant"]
-    );
+    assert_eq!(plant("wal/src/a.rs", clock), ["wal/src/a.rs:2: mentions Instant"]);
     assert_eq!(plant("server/src/a.rs", clock), Vec::<String>::new());
-    assert_eq!(
-        plant("engine/src/a.rs", "// no tokio, no Instant"),
-        Vec::<String>::new()
-    );
-    assert_eq!(
-        plant("tile/src/a.rs", "let Instantly = operand;"),
-        Vec::<String>::new()
-    );
-    assert_eq!(
-        plant("engine/src/a.rs", "x(rand::rng())"),
-        ["engine/src/a.rs:1: mentions rand"]
-    );
+    assert_eq!(plant("engine/src/a.rs", "// no tokio, no Instant"), Vec::<String>::new());
+    assert_eq!(plant("tile/src/a.rs", "let Instantly = operand;"), Vec::<String>::new());
+    assert_eq!(plant("engine/src/a.rs", "x(rand::rng())"), ["engine/src/a.rs:1: mentions rand"]);
     let file = "std::fs::read(path)";
-    assert_eq!(
-        plant("engine/src/a.rs", file),
-        ["engine/src/a.rs:1: mentions std::fs"]
-    );
-    assert_eq!(
-        plant("engine/src/a.rs", "#[cfg(test)]\nstd::fs::read"),
-        Vec::<String>::new()
-    );
+    assert_eq!(plant("engine/src/a.rs", file), ["engine/src/a.rs:1: mentions std::fs"]);
+    assert_eq!(plant("engine/src/a.rs", "#[cfg(test)]\nstd::fs::read"), Vec::<String>::new());
 }
 
 #[test]
@@ -114,10 +93,7 @@ fn planted_workspace() -> Vec<TextFile> {
         TextFile::new("docs/architecture.md", table),
         TextFile::new("Cargo.toml", "[workspace]\nmembers = [\"low\", \"high\"]"),
         TextFile::new("low/Cargo.toml", "[dependencies]\nbytes = \"1\"\n"),
-        TextFile::new(
-            "high/Cargo.toml",
-            "[dependencies]\ntilekv-low.workspace = true\n",
-        ),
+        TextFile::new("high/Cargo.toml", "[dependencies]\ntilekv-low.workspace = true\n"),
     ]
 }
 
@@ -200,15 +176,11 @@ fn mention_offences(files: &[TextFile]) -> Vec<String> {
     let mut offences = Vec::new();
     for file in files.iter().filter(|file| file.has_extension("rs")) {
         let rules = MENTIONS.iter().filter(|(crates, _)| {
-            crates
-                .iter()
-                .any(|folder| file.path.starts_with(&format!("{folder}/src/")))
+            crates.iter().any(|folder| file.path.starts_with(&format!("{folder}/src/")))
         });
         let code = code_only(before_tests(&file.text));
         for word in rules.flat_map(|(_, words)| *words) {
-            let lines = (1..)
-                .zip(code.lines())
-                .filter(|(_, line)| mentions(line, word));
+            let lines = (1..).zip(code.lines()).filter(|(_, line)| mentions(line, word));
             offences
                 .extend(lines.map(|(line, _)| format!("{}:{line}: mentions {word}", file.path)));
         }
@@ -265,8 +237,7 @@ fn setting_offences(files: &[TextFile]) -> Vec<String> {
 
 fn manifest(files: &[TextFile], path: &str) -> toml::Table {
     let text = text_of(files, path);
-    text.parse()
-        .unwrap_or_else(|error| panic!("{path} is no manifest: {error}"))
+    text.parse().unwrap_or_else(|error| panic!("{path} is no manifest: {error}"))
 }
 
 fn text_of(files: &[TextFile], path: &str) -> String {
@@ -286,15 +257,7 @@ const LOWER_CRATES: [&str; 4] = ["tile", "wal", "protocol", "engine"];
 const MENTIONS: [(&[&str], &[&str]); 3] = [
     (
         &LOWER_CRATES,
-        &[
-            "SystemTime",
-            "Instant",
-            "rand",
-            "getrandom",
-            "RandomState",
-            "tokio",
-            "std::net",
-        ],
+        &["SystemTime", "Instant", "rand", "getrandom", "RandomState", "tokio", "std::net"],
     ),
     (&["tile", "protocol", "engine"], &["std::fs"]),
     (&["tile", "protocol"], &["std::thread"]),

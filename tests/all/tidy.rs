@@ -47,9 +47,7 @@ fn a_line_of_too_many_columns_is_found() {
     for path in ["a.rs", "b.py", "scripts/test"] {
         assert_eq!(
             planted(width_offences, path, &line(COLUMNS_MAX + 1)),
-            [format!(
-                "{path}:2: has 101 columns, at most 100 are allowed"
-            )]
+            [format!("{path}:2: has 101 columns, at most 100 are allowed")]
         );
     }
 }
@@ -67,18 +65,10 @@ fn unfinished_or_silenced_code_is_found() {
     ] {
         let expected = [format!("a.rs:2: has {name}")];
         assert_eq!(
-            planted(
-                construct_offences,
-                "a.rs",
-                &format!("//! A.\n{construct}\n")
-            ),
+            planted(construct_offences, "a.rs", &format!("//! A.\n{construct}\n")),
             expected
         );
-        assert_clean(
-            construct_offences,
-            "a.rs",
-            &format!("//! No {construct}.\n"),
-        );
+        assert_clean(construct_offences, "a.rs", &format!("//! No {construct}.\n"));
     }
 }
 
@@ -97,21 +87,14 @@ fn a_word_from_outside_the_project_is_found() {
         [format!("scripts/a:1: has {TEMPORARY_FOLDER}")]
     );
     assert_clean(word_offences, "tests/all/a.rs", &path);
-    assert_clean(
-        word_offences,
-        "wal/src/a.rs",
-        &format!("#[cfg(test)]\n{path}"),
-    );
+    assert_clean(word_offences, "wal/src/a.rs", &format!("#[cfg(test)]\n{path}"));
 }
 
 #[test]
 fn a_note_of_work_left_is_found() {
     for marker in MARKERS {
         let text = format!("fn a() {{}} // {marker}: later\n");
-        assert_eq!(
-            planted(marker_offences, "a.rs", &text),
-            [format!("a.rs:1: has {marker}")]
-        );
+        assert_eq!(planted(marker_offences, "a.rs", &text), [format!("a.rs:1: has {marker}")]);
         assert_clean(marker_offences, "a.rs", &format!("let {marker}ED = 1;\n"));
     }
 }
@@ -130,11 +113,7 @@ fn planted(rule: Rule, path: &str, text: &str) -> Vec<String> {
 }
 
 fn assert_clean(rule: Rule, path: &str, text: &str) {
-    assert_eq!(
-        planted(rule, path, text),
-        Vec::<String>::new(),
-        "{path}: {text}"
-    );
+    assert_eq!(planted(rule, path, text), Vec::<String>::new(), "{path}: {text}");
 }
 
 type Rule = fn(&[TextFile]) -> Vec<String>;
@@ -187,11 +166,7 @@ fn word_offences(files: &[TextFile]) -> Vec<String> {
         offences.extend(line_offences(&file.path, &file.text, &FORBIDDEN_WORDS));
         if !file.path.starts_with("tests/") {
             let outside_tests = before_tests(&file.text);
-            offences.extend(line_offences(
-                &file.path,
-                outside_tests,
-                &[TEMPORARY_FOLDER],
-            ));
+            offences.extend(line_offences(&file.path, outside_tests, &[TEMPORARY_FOLDER]));
         }
     }
     offences
@@ -237,9 +212,7 @@ fn rust(files: &[TextFile]) -> impl Iterator<Item = &TextFile> {
 
 fn is_code(file: &TextFile) -> bool {
     let folders = [".ci/", "scripts/"];
-    ["rs", "py", "sh"]
-        .iter()
-        .any(|extension| file.has_extension(extension))
+    ["rs", "py", "sh"].iter().any(|extension| file.has_extension(extension))
         || folders.iter().any(|folder| file.path.starts_with(folder))
 }
 
@@ -249,21 +222,11 @@ const LOCK_PATH: &str = "Cargo.lock";
 const REGISTRY_SOURCE: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
 
 /// What says that code is unfinished, not run or silenced.
-const CONSTRUCTS: [&str; 6] = [
-    "todo!",
-    "unimplemented!",
-    "#[ignore",
-    "#[allow",
-    "#![allow",
-    ", allow(",
-];
+const CONSTRUCTS: [&str; 6] =
+    ["todo!", "unimplemented!", "#[ignore", "#[allow", "#![allow", ", allow("];
 
 /// Words in a comment that put work off.
-const MARKERS: [&str; 3] = [
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-];
+const MARKERS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 
 const TEMPORARY_FOLDER: &str = concat!("/t", "mp/");
 

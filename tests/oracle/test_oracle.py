@@ -19,6 +19,7 @@ from math import ceil, sqrt
 from pathlib import Path
 
 import oracle
+from columns import Column, parse_cell
 from numbers_exact import rounded, rounded_root
 
 SEED = int(sys.argv.pop(1)) if len(sys.argv) > 1 and sys.argv[1].isdigit() else None
@@ -286,6 +287,23 @@ def words(value):
     return {float("inf"): "inf", float("-inf"): "-inf"}.get(value, value)
 
 
+class Columns(unittest.TestCase):
+    def test_extremes_over_many_blocks_are_those_of_the_values(self):
+        source = random.Random(SEED)
+        rising = list(range(1_000))
+        for values in (rising, rising[::-1], source.sample(rising, len(rising))):
+            column = Column(list(enumerate(values)), "i64")
+            for _ in range(200):
+                low, high = sorted(source.sample(range(len(values) + 1), 2))
+                for choose in (min, max):
+                    found = column.extreme(choose, low, high)
+                    self.assertEqual(found, choose(values[low:high]), (low, high))
+
+    def test_minus_zero_is_zero(self):
+        self.assertEqual(repr(parse_cell("f64", "-0.0")), "0.0")
+        self.assertEqual(repr(parse_cell("f64", "-0e5")), "0.0")
+
+
 class Numbers(unittest.TestCase):
     def test_roots_are_those_of_the_standard_library(self):
         for value in (0.25, 2.0, 1e-300, 5e-324, 1.7e308, 1 / 3, 123456789.0):
@@ -330,6 +348,17 @@ class WorkedExamples(unittest.TestCase):
         self.assertEqual(self.ask(seals, question, [(5, 1), (25, 2)]), (1, "ok", 0, 20))
         question |= {"at": 40, "known": True}
         self.assertEqual(self.ask(seals, question, [(5, 1), (25, 2)]), (2, "ok", 10, 30))
+
+    def test_a_seal_is_known_from_the_moment_it_was_made(self):
+        seals = {"seal": "required", "seals": [["add", 0, 30, 41], ["del", 20, 30, 45]]}
+        question = {"now": 60, "known": True, "selectors": [["n", 20, 0]]}
+        windows = {}
+        for at in (40, 41, 44, 45):
+            windows[at] = self.ask(seals, question | {"at": at})[1:]
+        self.assertEqual(windows[40], ("incomplete", 20, 40))
+        self.assertEqual(windows[41], ("unseen", 10, 30))
+        self.assertEqual(windows[44], ("unseen", 10, 30))
+        self.assertEqual(windows[45], ("unseen", 0, 20))
 
     def test_statuses_of_an_entity_without_tiles_in_reach(self):
         question = {"now": 100, "selectors": [["n", 20, 0]]}

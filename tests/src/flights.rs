@@ -105,9 +105,7 @@ impl Grouping {
             timestamps: kept.iter().map(|(_, flight)| flight.departure_ms).collect(),
             cells: Cells::Typed(vec![
                 doubles(&kept, |flight| flight.departure_delay),
-                doubles(&kept, |flight| {
-                    flight.departure_delay.map(|minutes| minutes / 60.0)
-                }),
+                doubles(&kept, |flight| flight.departure_delay.map(|minutes| minutes / 60.0)),
                 TypedColumn::I64 {
                     values: kept.iter().map(|(_, flight)| flight.distance).collect(),
                     valid: None,
@@ -142,23 +140,12 @@ pub fn read() -> Vec<Flight> {
 
 fn parse_line(line: &str) -> Flight {
     let cells: Vec<_> = line.split(',').collect();
-    let [
-        departure,
-        carrier,
-        tail_number,
-        origin,
-        destination,
-        delay,
-        _,
-        distance,
-    ] = cells[..]
+    let [departure, carrier, tail_number, origin, destination, delay, _, distance] = cells[..]
     else {
         panic!("a flight has eight cells: {line}");
     };
-    let integer = |text: &str| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{text:?} is no integer: {line}"))
-    };
+    let integer =
+        |text: &str| text.parse().unwrap_or_else(|_| panic!("{text:?} is no integer: {line}"));
     Flight {
         departure_ms: integer(departure),
         carrier: carrier.to_owned(),
@@ -179,10 +166,7 @@ fn doubles(kept: &[(Bytes, &Flight)], value: impl Fn(&Flight) -> Option<f64>) ->
 }
 
 fn columns() -> Vec<ColumnDefinition> {
-    let column = |(name, kind)| ColumnDefinition {
-        name: identifier(name),
-        kind,
-    };
+    let column = |(name, kind)| ColumnDefinition { name: identifier(name), kind };
     COLUMNS.map(column).into()
 }
 
@@ -190,11 +174,7 @@ fn columns() -> Vec<ColumnDefinition> {
 fn features() -> Vec<FeatureDefinition> {
     let mut features = vec![feature("flights", "count()")];
     for (column, kind) in COLUMNS {
-        let numeric: &[_] = if kind.is_numeric() {
-            &NUMERIC_FUNCTIONS
-        } else {
-            &[]
-        };
+        let numeric: &[_] = if kind.is_numeric() { &NUMERIC_FUNCTIONS } else { &[] };
         for function in ANY_FUNCTIONS.iter().chain(numeric) {
             let expression = format!("{function}({column})");
             features.push(feature(&format!("{function}_{column}"), &expression));
@@ -230,11 +210,5 @@ const COLUMNS: [(&str, ColumnType); 4] = [
 
 const ANY_FUNCTIONS: [&str; 5] = ["count", "min", "max", "first", "last"];
 
-const NUMERIC_FUNCTIONS: [&str; 6] = [
-    "sum",
-    "mean",
-    "var_pop",
-    "var_samp",
-    "stddev_pop",
-    "stddev_samp",
-];
+const NUMERIC_FUNCTIONS: [&str; 6] =
+    ["sum", "mean", "var_pop", "var_samp", "stddev_pop", "stddev_samp"];

@@ -31,9 +31,7 @@ impl FlightQuestions {
     pub fn new(seed: u64, flights: &[Flight], now: i64) -> Self {
         Self {
             generator: seed::generator(seed),
-            views: Grouping::ALL
-                .map(|grouping| asked_view(grouping, flights))
-                .into(),
+            views: Grouping::ALL.map(|grouping| asked_view(grouping, flights)).into(),
             now,
         }
     }
@@ -54,9 +52,7 @@ impl FlightQuestions {
             at: Some(generator.random_range(FIRST_DEPARTURE_MS..=LAST_DEPARTURE_MS)),
             known: false,
             edge: *choice(generator, &[None, Some(Edge::Closed), Some(Edge::Live)]),
-            selectors: (0..selector_count)
-                .map(|_| selector(generator, &view.features))
-                .collect(),
+            selectors: (0..selector_count).map(|_| selector(generator, &view.features)).collect(),
         }
     }
 }
@@ -71,10 +67,8 @@ impl Iterator for FlightQuestions {
 
 fn asked_view(grouping: Grouping, flights: &[Flight]) -> AskedView {
     let definition = grouping.definition();
-    let entities: BTreeSet<_> = flights
-        .iter()
-        .filter_map(|flight| grouping.entity(flight))
-        .collect();
+    let entities: BTreeSet<_> =
+        flights.iter().filter_map(|flight| grouping.entity(flight)).collect();
     AskedView {
         name: definition.name,
         entities: entities.into_iter().collect(),
@@ -96,11 +90,7 @@ fn selector(generator: &mut Xoshiro256PlusPlus, features: &[FeatureDefinition]) 
     } else {
         tiles(generator.random_range(1..=OFFSET_TILES_MAX))
     };
-    Selector {
-        feature: choice(generator, features).name.clone(),
-        window,
-        offset,
-    }
+    Selector { feature: choice(generator, features).name.clone(), window, offset }
 }
 
 fn tiles(count: i64) -> Span {
@@ -109,8 +99,7 @@ fn tiles(count: i64) -> Span {
 }
 
 fn choice<'a, T>(generator: &mut Xoshiro256PlusPlus, from: &'a [T]) -> &'a T {
-    from.choose(generator)
-        .unwrap_or_else(|| unreachable!("there is something to choose from"))
+    from.choose(generator).unwrap_or_else(|| unreachable!("there is something to choose from"))
 }
 
 const SELECTORS_MAX: usize = 4;

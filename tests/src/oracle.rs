@@ -126,11 +126,7 @@ pub fn ask(
         write_lines(&path, &event_lines(view)?)?;
         lines.push(view_json(view, &path));
     }
-    lines.extend(
-        (0_usize..)
-            .zip(questions)
-            .map(|(id, question)| question_json(id, question)),
-    );
+    lines.extend((0_usize..).zip(questions).map(|(id, question)| question_json(id, question)));
     write_lines(&question_path, &lines)?;
     run(&question_path, &answer_path)?;
     read_answers(&answer_path, questions.len())
@@ -171,11 +167,7 @@ fn parse_line(line: &str, id: usize) -> Option<Vec<Expected>> {
     if json.get("id")?.as_u64() != u64::try_from(id).ok() {
         return None;
     }
-    json.get("answers")?
-        .as_array()?
-        .iter()
-        .map(Expected::from_json)
-        .collect()
+    json.get("answers")?.as_array()?.iter().map(Expected::from_json).collect()
 }
 
 fn question_json(id: usize, question: &Question) -> String {
@@ -206,12 +198,7 @@ fn view_json(view: &OracleView, events: &Path) -> String {
     let columns: serde_json::Map<_, _> = definition
         .columns
         .iter()
-        .map(|column| {
-            (
-                column.name.as_str().to_owned(),
-                Json::from(column.kind.as_str()),
-            )
-        })
+        .map(|column| (column.name.as_str().to_owned(), Json::from(column.kind.as_str())))
         .collect();
     json!({
         "define": definition.name.as_str(),
@@ -264,24 +251,12 @@ const fn seal_word(seal: SealMode) -> &'static str {
 /// The rows as comma-separated lines with a header; every text is quoted.
 fn event_lines(view: &OracleView) -> Result<Vec<String>, OracleError> {
     let rows = &view.rows;
-    let columns = rows
-        .columns
-        .iter()
-        .map(|name| column_of(view, name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let columns =
+        rows.columns.iter().map(|name| column_of(view, name)).collect::<Result<Vec<_>, _>>()?;
     let names = columns.iter().map(|column| column.name.as_str());
-    let mut lines = vec![
-        ["entity", "ts"]
-            .into_iter()
-            .chain(names)
-            .collect::<Vec<_>>()
-            .join(","),
-    ];
+    let mut lines = vec![["entity", "ts"].into_iter().chain(names).collect::<Vec<_>>().join(",")];
     for row in 0..rows.len() {
-        let mut cells = vec![
-            quoted(&rows.entities[row]),
-            rows.timestamps[row].to_string(),
-        ];
+        let mut cells = vec![quoted(&rows.entities[row]), rows.timestamps[row].to_string()];
         for (position, column) in columns.iter().enumerate() {
             let cell = rows.cell(row, position, column.kind);
             let cell = cell.map_err(|source| OracleError::Row {
@@ -300,12 +275,10 @@ fn column_of<'a>(
     name: &Identifier,
 ) -> Result<&'a ColumnDefinition, OracleError> {
     let mut columns = view.definition.columns.iter();
-    columns
-        .find(|column| column.name == *name)
-        .ok_or_else(|| OracleError::Column {
-            view: view.definition.name.clone(),
-            column: name.clone(),
-        })
+    columns.find(|column| column.name == *name).ok_or_else(|| OracleError::Column {
+        view: view.definition.name.clone(),
+        column: name.clone(),
+    })
 }
 
 fn cell_text(cell: Option<Scalar<'_>>) -> String {
@@ -331,11 +304,7 @@ fn write_lines(path: &Path, lines: &[String]) -> Result<(), OracleError> {
 }
 
 fn io_error(verb: &'static str, path: &Path, source: std::io::Error) -> OracleError {
-    OracleError::Io {
-        verb,
-        path: path.to_path_buf(),
-        source,
-    }
+    OracleError::Io { verb, path: path.to_path_buf(), source }
 }
 
 /// What stands for null in a file of events, unquoted or quoted.

@@ -104,11 +104,7 @@ impl Expected {
     pub fn from_json(json: &Json) -> Option<Self> {
         let status = Status::parse(json.get("status")?.as_str()?.as_bytes())?;
         let start = json.get("start")?;
-        let start = if start.is_null() {
-            None
-        } else {
-            Some(start.as_i64()?)
-        };
+        let start = if start.is_null() { None } else { Some(start.as_i64()?) };
         let end = json.get("end")?.as_i64()?;
         Some(Self {
             value: ExpectedValue::from_json(json)?,
@@ -186,37 +182,23 @@ fn is_met(expected: &ExpectedValue, got: &Value) -> bool {
         (ExpectedValue::Exact(value), got) => value == got,
         (ExpectedValue::Sum(near), Value::Double(got)) => near.is_met(*got, 1.0),
         (ExpectedValue::Mean(near), Value::Double(got)) => near.is_met(*got, 2.0),
-        (
-            ExpectedValue::Spread {
-                value,
-                mean,
-                stddev_pop,
-            },
-            Value::Double(got),
-        ) => spread_is_met(*value, *mean, *stddev_pop, *got),
+        (ExpectedValue::Spread { value, mean, stddev_pop }, Value::Double(got)) => {
+            spread_is_met(*value, *mean, *stddev_pop, *got)
+        }
         (ExpectedValue::Distinct { count, precision }, got) => {
             let error = 4.0 * 1.04 / 2_f64.powi(*precision).sqrt();
             number(got).is_some_and(|got| (got - count).abs() <= error * count)
         }
         (ExpectedValue::Percentile(None), got) => *got == Value::Nil,
         (ExpectedValue::Percentile(Some(percentile)), got) => {
-            match (
-                number(got),
-                number(&percentile.low),
-                number(&percentile.high),
-            ) {
+            match (number(got), number(&percentile.low), number(&percentile.high)) {
                 (Some(got), Some(low), Some(high)) => low <= got && got <= high,
                 _ => false,
             }
         }
-        (
-            ExpectedValue::Top {
-                list,
-                counted,
-                distinct,
-            },
-            Value::List(got),
-        ) => top_is_met(list, *counted, *distinct, got),
+        (ExpectedValue::Top { list, counted, distinct }, Value::List(got)) => {
+            top_is_met(list, *counted, *distinct, got)
+        }
         _ => false,
     }
 }
@@ -260,11 +242,7 @@ fn double_of_len(len: usize) -> f64 {
 /// the next less.
 fn ulp(value: f64) -> f64 {
     let above = value.next_up() - value;
-    if above.is_finite() {
-        above
-    } else {
-        value - value.next_down()
-    }
+    if above.is_finite() { above } else { value - value.next_down() }
 }
 
 fn number(value: &Value) -> Option<f64> {

@@ -15,17 +15,12 @@ pub struct TextFile {
 impl TextFile {
     /// A file that exists only in a test.
     pub fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     /// Whether the name ends in this extension.
     pub fn has_extension(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|found| found == extension)
+        Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 
     /// The lines, counted from 1.
@@ -56,33 +51,16 @@ pub fn text_files() -> Vec<TextFile> {
         })
         .collect();
     files.sort_by(|left, right| left.path.cmp(&right.path));
-    assert!(
-        files.len() > 10,
-        "git lists hardly any file in {}",
-        root.display()
-    );
+    assert!(files.len() > 10, "git lists hardly any file in {}", root.display());
     files
 }
 
 fn listed(root: &Path) -> Vec<String> {
     let output = Command::new("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
         .output()
         .unwrap_or_else(|error| panic!("run git ls-files: {error}"));
-    assert!(
-        output.status.success(),
-        "git ls-files: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout)
-        .split_terminator('\0')
-        .map(str::to_owned)
-        .collect()
+    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).split_terminator('\0').map(str::to_owned).collect()
 }

@@ -12,15 +12,10 @@ pub const SEED_VARIABLE: &str = "TILEKV_SEED";
 ///
 /// # Panics
 /// Where the variable holds no number.
-#[expect(
-    clippy::print_stdout,
-    reason = "a failed run is repeated with the seed it printed"
-)]
+#[expect(clippy::print_stdout, reason = "a failed run is repeated with the seed it printed")]
 pub fn draw(name: &str) -> u64 {
     let seed = match std::env::var(SEED_VARIABLE) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{SEED_VARIABLE}={text} is no number")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{SEED_VARIABLE}={text} is no number")),
         Err(_) => RandomState::new().hash_one(name),
     };
     println!("{name}: seed {seed}; repeat with {SEED_VARIABLE}={seed}");

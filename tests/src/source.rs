@@ -71,9 +71,7 @@ fn block_comment_length(rest: &str) -> usize {
 
 /// The length of `r"..."`, `r#"..."#`, `br"..."` and so on, if one starts here.
 fn raw_string_length(rest: &str) -> Option<usize> {
-    let after_prefix = ["br", "cr", "r"]
-        .iter()
-        .find_map(|prefix| rest.strip_prefix(prefix))?;
+    let after_prefix = ["br", "cr", "r"].iter().find_map(|prefix| rest.strip_prefix(prefix))?;
     let body = after_prefix.trim_start_matches('#');
     let hashes = &after_prefix[..after_prefix.len() - body.len()];
     let body = body.strip_prefix('"')?;
