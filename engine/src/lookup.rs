@@ -25,21 +25,8 @@ impl<'a> Source<'a> {
     /// Adds to `hidden` what this source hides of older ones.
     pub(crate) fn hide(self, span: i64, hidden: &mut Vec<TimeRange>) {
         match self {
-            Self::Entry(entry) => {
-                entry.clears.iter().for_each(|&(from, to)| add_range(hidden, from, to));
-                for tile in entry.tiles.iter().filter(|tile| tile.base) {
-                    add_range(hidden, tile.start, tile.start + span);
-                }
-            }
-            Self::Chunks(..) => self.for_each_block(|block| {
-                block.clears().for_each(|(from, to)| add_range(hidden, from, to));
-                if block.has_base() {
-                    for tile in (0..block.len()).filter(|&tile| block.is_base(tile)) {
-                        let start = block.start(tile);
-                        add_range(hidden, start, start + span);
-                    }
-                }
-            }),
+            Self::Entry(entry) => hide_entry(entry, span, hidden),
+            Self::Chunks(..) => self.for_each_block(|block| hide_block(block, span, hidden)),
         }
     }
 
@@ -69,6 +56,27 @@ impl<'a> Source<'a> {
             }),
         }
         found
+    }
+}
+
+/// Adds to `hidden` what an overlay's entry hides of older sources.
+pub(crate) fn hide_entry(entry: &Entry, span: i64, hidden: &mut Vec<TimeRange>) {
+    entry.clears.iter().for_each(|&(from, to)| add_range(hidden, from, to));
+    if entry.has_base {
+        for tile in entry.tiles.iter().filter(|tile| tile.base) {
+            add_range(hidden, tile.start, tile.start + span);
+        }
+    }
+}
+
+/// Adds to `hidden` what a segment's block hides of older sources.
+pub(crate) fn hide_block(block: &Block<'_>, span: i64, hidden: &mut Vec<TimeRange>) {
+    block.clears().for_each(|(from, to)| add_range(hidden, from, to));
+    if block.has_base() {
+        for tile in (0..block.len()).filter(|&tile| block.is_base(tile)) {
+            let start = block.start(tile);
+            add_range(hidden, start, start + span);
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Entry {
     pub(crate) clears: Vec<(i64, i64)>,
     /// Ascending by start.
     pub(crate) tiles: Vec<StoredTile>,
+    /// Whether any of the tiles is, or was, a `Base`.
+    pub(crate) has_base: bool,
 }
 
 impl Entry {
@@ -168,6 +170,7 @@ impl Overlay {
     ) {
         let layout = view.layout();
         self.update(hash, view, entity, |entry| {
+            entry.has_base |= base;
             let (tile, is_new) = entry.tile(start, layout);
             let before = tile.accumulator.heap_bytes();
             if base {
@@ -216,6 +219,7 @@ impl Overlay {
                     layout: Arc::clone(view.layout()),
                     clears: Vec::new(),
                     tiles: Vec::new(),
+                    has_base: false,
                 };
                 (change(slot.insert(entry).into_mut()), true)
             }

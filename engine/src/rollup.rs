@@ -7,10 +7,10 @@ use tilekv_tile::{Accumulator, AnswerColumn, Block, Status, Value, Values};
 
 use crate::catalog::View;
 use crate::frame::Frame;
-use crate::lookup::{Source, for_each_source, is_present};
+use crate::lookup::{Source, for_each_source, hide_block, hide_entry, is_present};
 use crate::overlay::Entry;
 use crate::plan::ViewPlan;
-use crate::ranges::{TimeRange, for_each_visible};
+use crate::ranges::{TimeRange, add_range, for_each_visible};
 use crate::version::Version;
 
 /// What the rows of one view share while they are read: reused from row to row.
@@ -23,7 +23,10 @@ pub(crate) struct Rollup<'a> {
     accumulators: Vec<Accumulator>,
     /// How many stored tiles went into each.
     tiles: Vec<u32>,
+    /// What newer sources hide of the one that is being folded.
     hidden: Vec<TimeRange>,
+    /// What the source that is being folded hides of older ones.
+    hiding: Vec<TimeRange>,
 }
 
 impl<'a> Rollup<'a> {
@@ -36,6 +39,7 @@ impl<'a> Rollup<'a> {
             accumulators: Vec::new(),
             tiles: Vec::new(),
             hidden: Vec::new(),
+            hiding: Vec::new(),
         }
     }
 
@@ -46,7 +50,9 @@ impl<'a> Rollup<'a> {
         let version = self.version;
         for_each_source(version, self.view.id, hash, entity, |source| {
             self.fold(frame, source);
-            source.hide(self.view.span(), &mut self.hidden);
+            for (from, to) in self.hiding.drain(..) {
+                add_range(&mut self.hidden, from, to);
+            }
             ControlFlow::Continue(())
         });
         self.chain(frame);
@@ -84,8 +90,14 @@ impl<'a> Rollup<'a> {
 
     fn fold(&mut self, frame: &Frame, source: Source<'_>) {
         match source {
-            Source::Entry(entry) => self.fold_entry(frame, entry),
-            Source::Chunks(..) => source.for_each_block(|block| self.fold_block(frame, block)),
+            Source::Entry(entry) => {
+                self.fold_entry(frame, entry);
+                hide_entry(entry, self.view.span(), &mut self.hiding);
+            }
+            Source::Chunks(..) => source.for_each_block(|block| {
+                self.fold_block(frame, block);
+                hide_block(block, self.view.span(), &mut self.hiding);
+            }),
         }
     }
 

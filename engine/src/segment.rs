@@ -165,7 +165,7 @@ impl Segment {
 
     /// The decoded block of a chunk.
     pub(crate) fn block<'a>(&self, chunk: &Chunk<'a>, view: &'a SegmentView) -> Block<'a> {
-        match Block::parse(chunk.block, &view.layout, view.span) {
+        match Block::parse_again(chunk.block, &view.layout, view.span) {
             Ok(block) => block,
             Err(error) => unreachable!("a block that was checked when it was loaded: {error}"),
         }
