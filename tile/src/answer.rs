@@ -76,14 +76,8 @@ pub struct Answers {
 
 impl Status {
     /// Every status, in the order of precedence. The position is the status's number on the wire.
-    pub const ALL: [Self; 6] = [
-        Self::Expired,
-        Self::Incomplete,
-        Self::Stale,
-        Self::Unseen,
-        Self::Empty,
-        Self::Ok,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Expired, Self::Incomplete, Self::Stale, Self::Unseen, Self::Empty, Self::Ok];
 
     /// The word for it: "expired", "incomplete", "stale", "unseen", "empty" or "ok".
     pub const fn as_str(self) -> &'static str {
@@ -99,9 +93,7 @@ impl Status {
 
     /// The status that a word stands for.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str().as_bytes() == text)
+        Self::ALL.into_iter().find(|status| status.as_str().as_bytes() == text)
     }
 }
 
@@ -114,18 +106,12 @@ impl fmt::Display for Status {
 impl Values {
     /// An empty column of integers with room for `rows` values.
     pub fn ints(rows: usize) -> Self {
-        Self::Int {
-            values: Vec::with_capacity(rows),
-            valid: Vec::with_capacity(rows),
-        }
+        Self::Int { values: Vec::with_capacity(rows), valid: Vec::with_capacity(rows) }
     }
 
     /// An empty column of doubles with room for `rows` values.
     pub fn doubles(rows: usize) -> Self {
-        Self::Double {
-            values: Vec::with_capacity(rows),
-            valid: Vec::with_capacity(rows),
-        }
+        Self::Double { values: Vec::with_capacity(rows), valid: Vec::with_capacity(rows) }
     }
 
     /// An empty column of any values with room for `rows` values.
@@ -231,10 +217,7 @@ mod tests {
             assert_eq!(Status::parse(status.as_str().as_bytes()), Some(status));
         }
         assert_eq!(Status::parse(b"fine"), None);
-        assert!(
-            Status::ALL.is_sorted(),
-            "the order of the statuses is their precedence"
-        );
+        assert!(Status::ALL.is_sorted(), "the order of the statuses is their precedence");
     }
 
     #[test]
@@ -242,27 +225,12 @@ mod tests {
         let mut ints = Values::ints(2);
         ints.push(Value::Int(3));
         ints.push(Value::Nil);
-        assert_eq!(
-            ints,
-            Values::Int {
-                values: vec![3, 0],
-                valid: vec![true, false]
-            }
-        );
+        assert_eq!(ints, Values::Int { values: vec![3, 0], valid: vec![true, false] });
         let mut doubles = Values::doubles(2);
         doubles.push(Value::Nil);
         doubles.push(Value::Double(0.5));
-        assert_eq!(
-            doubles,
-            Values::Double {
-                values: vec![0.0, 0.5],
-                valid: vec![false, true]
-            }
-        );
-        assert_eq!(
-            (doubles.get(0), doubles.get(1)),
-            (Value::Nil, Value::Double(0.5))
-        );
+        assert_eq!(doubles, Values::Double { values: vec![0.0, 0.5], valid: vec![false, true] });
+        assert_eq!((doubles.get(0), doubles.get(1)), (Value::Nil, Value::Double(0.5)));
     }
 
     #[test]

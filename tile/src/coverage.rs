@@ -20,10 +20,7 @@ impl Coverage {
 
     /// Whether all of `[from, to)` is covered; an empty range always is. O(log n).
     pub fn covers(&self, from: i64, to: i64) -> bool {
-        to <= from
-            || self
-                .newest_before(from, true)
-                .is_some_and(|(_, end)| to <= end)
+        to <= from || self.newest_before(from, true).is_some_and(|(_, end)| to <= end)
     }
 
     /// Where the oldest range starts.
@@ -79,11 +76,8 @@ impl Coverage {
         let removed = &self.ranges[overlapping.clone()];
         let before = removed.first().map(|(start, _)| (*start, from));
         let after = removed.last().map(|(_, end)| (to, *end));
-        let kept: Vec<_> = before
-            .into_iter()
-            .chain(after)
-            .filter(|(start, end)| start < end)
-            .collect();
+        let kept: Vec<_> =
+            before.into_iter().chain(after).filter(|(start, end)| start < end).collect();
         self.ranges.splice(overlapping, kept);
     }
 
@@ -125,10 +119,7 @@ mod tests {
         fn ranges(&self) -> Vec<(i64, i64)> {
             let starts = self.0.iter().filter(|tile| !self.0.contains(&(*tile - 1)));
             let ends = self.0.iter().filter(|tile| !self.0.contains(&(*tile + 1)));
-            starts
-                .zip(ends)
-                .map(|(start, end)| (*start, end + 1))
-                .collect()
+            starts.zip(ends).map(|(start, end)| (*start, end + 1)).collect()
         }
 
         fn covers(&self, from: i64, to: i64) -> bool {

@@ -277,9 +277,6 @@ mod tests {
         let fits = vec![b'x'; ERROR_TEXT_BYTES_MAX];
         assert_eq!(printable(&fits).len(), ERROR_TEXT_BYTES_MAX);
         let longer = vec![b'x'; ERROR_TEXT_BYTES_MAX + 1];
-        assert_eq!(
-            printable(&longer),
-            format!("{}...", "x".repeat(ERROR_TEXT_BYTES_MAX))
-        );
+        assert_eq!(printable(&longer), format!("{}...", "x".repeat(ERROR_TEXT_BYTES_MAX)));
     }
 }

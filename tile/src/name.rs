@@ -61,13 +61,11 @@ pub const KEYWORDS: [&str; 37] = [
 impl Name {
     /// Reads a view or service name.
     pub fn parse(text: &[u8]) -> Result<Self, TileError> {
-        read(text, NAME_BYTES_MAX, b"_.-")
-            .map(Self)
-            .ok_or_else(|| TileError::Name {
-                what: "view or service name",
-                text: printable(text),
-                expected: "a letter or _, then at most 127 letters, digits, _, . or -",
-            })
+        read(text, NAME_BYTES_MAX, b"_.-").map(Self).ok_or_else(|| TileError::Name {
+            what: "view or service name",
+            text: printable(text),
+            expected: "a letter or _, then at most 127 letters, digits, _, . or -",
+        })
     }
 }
 
@@ -90,18 +88,14 @@ impl Identifier {
 
 /// Whether the text is a keyword of the command grammar, in either case.
 pub fn is_keyword(text: &str) -> bool {
-    KEYWORDS
-        .iter()
-        .any(|keyword| keyword.eq_ignore_ascii_case(text))
+    KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(text))
 }
 
 /// The text of a well-formed name: a letter or underscore, then letters, digits and `others`.
 fn read(text: &[u8], bytes_max: usize, others: &[u8]) -> Option<Arc<str>> {
     let first = text.first()?;
     let well_formed = (first.is_ascii_alphabetic() || *first == b'_')
-        && text
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || others.contains(byte))
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || others.contains(byte))
         && text.len() <= bytes_max;
     if !well_formed {
         return None;
@@ -151,17 +145,7 @@ mod tests {
         for text in ["v", "_", "shop.likes-v2", "A9", "rows"] {
             assert_eq!(Name::parse(text.as_bytes()).unwrap().as_str(), text);
         }
-        for text in [
-            "",
-            ".a",
-            "-a",
-            "9a",
-            "a b",
-            "a\n",
-            "caf\u{e9}",
-            "a@b",
-            "a:b",
-        ] {
+        for text in ["", ".a", "-a", "9a", "a b", "a\n", "caf\u{e9}", "a@b", "a:b"] {
             assert!(Name::parse(text.as_bytes()).is_err(), "{text:?} is no name");
         }
     }
@@ -172,10 +156,7 @@ mod tests {
             assert_eq!(Identifier::parse(text.as_bytes()).unwrap().as_str(), text);
         }
         for text in ["", "a.b", "a-b", "9a", "a@7d", "\u{e9}"] {
-            assert!(
-                Identifier::parse(text.as_bytes()).is_err(),
-                "{text:?} is no identifier"
-            );
+            assert!(Identifier::parse(text.as_bytes()).is_err(), "{text:?} is no identifier");
         }
     }
 
@@ -188,10 +169,7 @@ mod tests {
                 assert!(error.to_string().contains("keyword"), "{error} says why");
             }
         }
-        assert!(
-            Identifier::parse(b"Status").is_err(),
-            "mixed case is a keyword too"
-        );
+        assert!(Identifier::parse(b"Status").is_err(), "mixed case is a keyword too");
         assert!(KEYWORDS.is_sorted(), "the keywords are sorted");
     }
 
@@ -201,13 +179,7 @@ mod tests {
         assert_eq!(Name::parse(fits.as_bytes()).unwrap().as_str(), fits);
         assert_eq!(Identifier::parse(fits.as_bytes()).unwrap().as_str(), fits);
         let longer = "n".repeat(129);
-        assert!(
-            Name::parse(longer.as_bytes()).is_err(),
-            "129 bytes are too many for a name"
-        );
-        assert!(
-            Identifier::parse(longer.as_bytes()).is_err(),
-            "nor do they fit an identifier"
-        );
+        assert!(Name::parse(longer.as_bytes()).is_err(), "129 bytes are too many for a name");
+        assert!(Identifier::parse(longer.as_bytes()).is_err(), "nor do they fit an identifier");
     }
 }

@@ -102,18 +102,11 @@ impl Rows {
         self.check_shape()?;
         let count = self.columns.len();
         if COLUMN_COUNT_MAX < count {
-            return Err(TileError::TooMany {
-                what: "columns",
-                count,
-                limit: COLUMN_COUNT_MAX,
-            });
+            return Err(TileError::TooMany { what: "columns", count, limit: COLUMN_COUNT_MAX });
         }
         for (index, name) in self.columns.iter().enumerate() {
             if self.columns[..index].contains(name) {
-                return Err(TileError::Duplicate {
-                    what: "column",
-                    name: name.clone(),
-                });
+                return Err(TileError::Duplicate { what: "column", name: name.clone() });
             }
         }
         for (row, entity) in self.entities.iter().enumerate() {
@@ -135,9 +128,7 @@ impl Rows {
             }
             Cells::Typed(columns) => {
                 check_count("typed columns", columns.len(), self.columns.len())?;
-                columns
-                    .iter()
-                    .try_for_each(|column| column.check_shape(self.len()))
+                columns.iter().try_for_each(|column| column.check_shape(self.len()))
             }
         }
     }
@@ -154,11 +145,9 @@ impl Rows {
         kind: ColumnType,
     ) -> Result<Option<Scalar<'_>>, TileError> {
         let value = match &self.cells {
-            Cells::Text { null, cells } => text_cell(
-                &cells[row * self.columns.len() + column],
-                null.as_deref(),
-                kind,
-            ),
+            Cells::Text { null, cells } => {
+                text_cell(&cells[row * self.columns.len() + column], null.as_deref(), kind)
+            }
             Cells::Typed(columns) => columns[column].cell(row, kind),
         };
         value.map_err(|error| wrap(row, format!("column \"{}\"", self.columns[column]), error))
@@ -227,10 +216,7 @@ pub fn check_entity(entity: &[u8]) -> Result<(), TileError> {
         return Ok(());
     }
     let expected = format!("1 to {ENTITY_BYTES_MAX} bytes, not {}", entity.len());
-    Err(TileError::Entity {
-        entity: printable(entity),
-        expected,
-    })
+    Err(TileError::Entity { entity: printable(entity), expected })
 }
 
 fn text_cell<'a>(
@@ -242,31 +228,15 @@ fn text_cell<'a>(
         Some(token) => text == token,
         None => text.is_empty() && kind != ColumnType::Str,
     };
-    if is_null {
-        Ok(None)
-    } else {
-        parse_scalar(kind, text).map(Some)
-    }
+    if is_null { Ok(None) } else { parse_scalar(kind, text).map(Some) }
 }
 
 fn check_count(what: &'static str, found: usize, expected: usize) -> Result<(), TileError> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(TileError::RowsShape {
-            what,
-            found,
-            expected,
-        })
-    }
+    if found == expected { Ok(()) } else { Err(TileError::RowsShape { what, found, expected }) }
 }
 
 fn wrap(row: usize, place: String, error: TileError) -> TileError {
-    TileError::Row {
-        row,
-        place,
-        source: Box::new(error),
-    }
+    TileError::Row { row, place, source: Box::new(error) }
 }
 
 #[cfg(test)]
@@ -285,35 +255,23 @@ mod tests {
             timestamps: vec![1_000; row_count],
             cells: Cells::Text {
                 null: null.map(|token| Bytes::from_static(token.as_bytes())),
-                cells: cells
-                    .iter()
-                    .map(|cell| Bytes::from_static(cell.as_bytes()))
-                    .collect(),
+                cells: cells.iter().map(|cell| Bytes::from_static(cell.as_bytes())).collect(),
             },
         }
     }
 
     fn typed_rows(columns: Vec<TypedColumn>) -> Rows {
         let cells = Cells::Typed(columns);
-        Rows {
-            cells,
-            ..text_rows(None, &["1", "a", "2", "b"])
-        }
+        Rows { cells, ..text_rows(None, &["1", "a", "2", "b"]) }
     }
 
     fn amounts(valid: Option<Vec<bool>>) -> TypedColumn {
-        TypedColumn::F64 {
-            values: vec![0.5, -0.0],
-            valid,
-        }
+        TypedColumn::F64 { values: vec![0.5, -0.0], valid }
     }
 
     fn items(text: &'static [u8]) -> TypedColumn {
         let values = vec![Bytes::from_static(text), Bytes::from_static(b"b")];
-        TypedColumn::Str {
-            values,
-            valid: None,
-        }
+        TypedColumn::Str { values, valid: None }
     }
 
     #[test]
@@ -321,10 +279,7 @@ mod tests {
         let rows = text_rows(None, &["1", "a", "", ""]);
         assert_eq!(rows.validate(), Ok(()));
         assert_eq!(rows.cell(0, 0, ColumnType::I64), Ok(Some(Scalar::I64(1))));
-        assert_eq!(
-            rows.cell(0, 1, ColumnType::Str),
-            Ok(Some(Scalar::Str(b"a")))
-        );
+        assert_eq!(rows.cell(0, 1, ColumnType::Str), Ok(Some(Scalar::Str(b"a"))));
         assert_eq!(rows.cell(1, 0, ColumnType::I64), Ok(None));
         assert_eq!(rows.cell(1, 0, ColumnType::F64), Ok(None));
         assert_eq!(rows.cell(1, 1, ColumnType::Str), Ok(Some(Scalar::Str(b""))));
@@ -335,10 +290,7 @@ mod tests {
         let rows = text_rows(Some("NA"), &["NA", "NA", "", ""]);
         assert_eq!(rows.cell(0, 0, ColumnType::F64), Ok(None));
         assert_eq!(rows.cell(0, 1, ColumnType::Str), Ok(None));
-        assert!(
-            rows.cell(1, 0, ColumnType::F64).is_err(),
-            "empty text is no number"
-        );
+        assert!(rows.cell(1, 0, ColumnType::F64).is_err(), "empty text is no number");
         assert_eq!(rows.cell(1, 1, ColumnType::Str), Ok(Some(Scalar::Str(b""))));
     }
 
@@ -346,10 +298,7 @@ mod tests {
     fn a_bad_cell_is_named_by_row_and_column() {
         let rows = text_rows(None, &["1", "a", "x", "b"]);
         let error = rows.cell(1, 0, ColumnType::I64).unwrap_err().to_string();
-        assert!(
-            error.starts_with("row 2 (counted from 1), column \"amount\": "),
-            "{error}"
-        );
+        assert!(error.starts_with("row 2 (counted from 1), column \"amount\": "), "{error}");
         assert!(error.contains("\"x\""), "{error}");
     }
 
@@ -363,20 +312,14 @@ mod tests {
         };
         assert_eq!(zero.to_bits(), 0, "minus zero is stored as zero");
         let rows = typed_rows(vec![amounts(None), items(b"\xFF")]);
-        assert!(
-            rows.cell(0, 1, ColumnType::Str).is_err(),
-            "a string is UTF-8"
-        );
+        assert!(rows.cell(0, 1, ColumnType::Str).is_err(), "a string is UTF-8");
     }
 
     #[test]
     fn a_typed_column_has_the_type_of_the_view() {
         let rows = typed_rows(vec![amounts(None), items(b"a")]);
         let error = rows.cell(0, 0, ColumnType::I64).unwrap_err().to_string();
-        assert!(
-            error.ends_with("a value of type f64: expected i64"),
-            "{error}"
-        );
+        assert!(error.ends_with("a value of type f64: expected i64"), "{error}");
     }
 
     #[test]
@@ -387,25 +330,15 @@ mod tests {
             change(&mut rows);
             rows.validate().unwrap_err()
         };
-        let shape = |what, found, expected| TileError::RowsShape {
-            what,
-            found,
-            expected,
-        };
+        let shape = |what, found, expected| TileError::RowsShape { what, found, expected };
         let lost_time = is_refused(&|rows| rows.timestamps.truncate(1));
         assert_eq!(lost_time, shape("timestamps", 1, 2));
         let lost_column = is_refused(&|rows| rows.columns.truncate(1));
         assert_eq!(lost_column, shape("cells", 4, 2));
         let typed = |columns: Vec<TypedColumn>| typed_rows(columns).validate().unwrap_err();
         assert_eq!(typed(vec![amounts(None)]), shape("typed columns", 1, 2));
-        let short = TypedColumn::I64 {
-            values: vec![1],
-            valid: None,
-        };
-        assert_eq!(
-            typed(vec![short, items(b"a")]),
-            shape("values in a typed column", 1, 2)
-        );
+        let short = TypedColumn::I64 { values: vec![1], valid: None };
+        assert_eq!(typed(vec![short, items(b"a")]), shape("values in a typed column", 1, 2));
         let short = amounts(Some(vec![true]));
         let expected = shape("validity entries in a typed column", 1, 2);
         assert_eq!(typed(vec![short, items(b"a")]), expected);
@@ -416,36 +349,23 @@ mod tests {
         let mut rows = text_rows(None, &["1", "a", "2", "b"]);
         rows.timestamps[1] = i64::MAX;
         let error = rows.validate().unwrap_err().to_string();
-        assert!(
-            error.starts_with("row 2 (counted from 1), timestamp: "),
-            "{error}"
-        );
+        assert!(error.starts_with("row 2 (counted from 1), timestamp: "), "{error}");
         rows.timestamps[1] = 0;
         rows.entities[0] = Bytes::new();
         let error = rows.validate().unwrap_err().to_string();
-        assert!(
-            error.starts_with("row 1 (counted from 1), entity: "),
-            "{error}"
-        );
+        assert!(error.starts_with("row 1 (counted from 1), entity: "), "{error}");
         rows.entities[0] = Bytes::from(vec![b'x'; ENTITY_BYTES_MAX]);
         assert_eq!(rows.validate(), Ok(()));
         rows.columns[1] = identifier("amount");
         let error = rows.validate().unwrap_err();
-        assert_eq!(
-            error,
-            TileError::Duplicate {
-                what: "column",
-                name: identifier("amount")
-            }
-        );
+        assert_eq!(error, TileError::Duplicate { what: "column", name: identifier("amount") });
     }
 
     #[test]
     fn rows_name_as_many_columns_as_a_view_may_have() {
         let mut rows = text_rows(None, &[]);
-        rows.columns = (0..COLUMN_COUNT_MAX)
-            .map(|index| identifier(&format!("c{index}")))
-            .collect();
+        rows.columns =
+            (0..COLUMN_COUNT_MAX).map(|index| identifier(&format!("c{index}"))).collect();
         assert_eq!(rows.validate(), Ok(()));
         rows.columns.push(identifier("one_more"));
         let error = rows.validate().unwrap_err().to_string();

@@ -56,25 +56,11 @@ impl SealSet {
         let mut pieces = Vec::with_capacity(touching.len() + 1);
         let mut open_from = from;
         for seal in &self.live[touching.clone()] {
-            push_piece(
-                &mut pieces,
-                Seal {
-                    from: open_from,
-                    to: seal.from.min(to),
-                    made_at,
-                },
-            );
+            push_piece(&mut pieces, Seal { from: open_from, to: seal.from.min(to), made_at });
             push_piece(&mut pieces, *seal);
             open_from = open_from.max(seal.to);
         }
-        push_piece(
-            &mut pieces,
-            Seal {
-                from: open_from,
-                to,
-                made_at,
-            },
-        );
+        push_piece(&mut pieces, Seal { from: open_from, to, made_at });
         self.live.splice(touching, pieces);
     }
 
@@ -99,10 +85,7 @@ impl SealSet {
     /// What is sealed now, ascending: (from, to, made_at). Pieces that touch were made at
     /// different times.
     pub fn list(&self) -> Vec<(i64, i64, i64)> {
-        self.live
-            .iter()
-            .map(|seal| (seal.from, seal.to, seal.made_at))
-            .collect()
+        self.live.iter().map(|seal| (seal.from, seal.to, seal.made_at)).collect()
     }
 
     /// The time that is sealed now.
@@ -118,9 +101,7 @@ impl SealSet {
             .iter()
             .filter(|piece| piece.seal.made_at <= time && time < piece.withdrawn_at)
             .map(|piece| &piece.seal);
-        live.chain(since_withdrawn)
-            .map(|seal| (seal.from, seal.to))
-            .collect()
+        live.chain(since_withdrawn).map(|seal| (seal.from, seal.to)).collect()
     }
 
     /// Answers [`SealSet::known_at`] for many times in a row.
@@ -140,11 +121,7 @@ impl SealSet {
             return Ok(());
         }
         let what = "pieces of seal history in one view";
-        Err(TileError::TooMany {
-            what,
-            count,
-            limit: SEAL_PIECE_COUNT_MAX,
-        })
+        Err(TileError::TooMany { what, count, limit: SEAL_PIECE_COUNT_MAX })
     }
 
     /// Moves a piece to the history, unless it was withdrawn before anyone could know of it.
@@ -152,13 +129,8 @@ impl SealSet {
         if at <= seal.made_at {
             return;
         }
-        let mut piece = WithdrawnSeal {
-            seal,
-            withdrawn_at: at,
-        };
-        let place = self
-            .withdrawn
-            .partition_point(|other| other.order() < piece.order());
+        let mut piece = WithdrawnSeal { seal, withdrawn_at: at };
+        let place = self.withdrawn.partition_point(|other| other.order() < piece.order());
         let mut replaced = place..place;
         if let Some(before) = place.checked_sub(1).map(|index| self.withdrawn[index])
             && before.joins(&piece)
@@ -224,29 +196,17 @@ impl KnownWalk {
         let mut changes = Vec::with_capacity(set.live.len() + 2 * set.withdrawn.len());
         for &WithdrawnSeal { seal, withdrawn_at } in &set.withdrawn {
             changes.push(seal.made());
-            changes.push(SealChange {
-                time: withdrawn_at,
-                is_seal: false,
-                ..seal.made()
-            });
+            changes.push(SealChange { time: withdrawn_at, is_seal: false, ..seal.made() });
         }
         changes.extend(set.live.iter().map(Seal::made));
         changes.sort_by_key(|change| (change.time, change.is_seal));
-        Self {
-            changes,
-            applied: 0,
-            coverage: Coverage::default(),
-        }
+        Self { changes, applied: 0, coverage: Coverage::default() }
     }
 
     /// The time whose seal had been made, and not withdrawn, by `time`.
     pub fn at(&mut self, time: i64) -> &Coverage {
         let is_past = |index: usize| self.changes[index].time <= time;
-        if self
-            .applied
-            .checked_sub(1)
-            .is_some_and(|last| !is_past(last))
-        {
+        if self.applied.checked_sub(1).is_some_and(|last| !is_past(last)) {
             self.applied = 0;
             self.coverage = Coverage::default();
         }
@@ -266,12 +226,7 @@ impl KnownWalk {
 
 impl Seal {
     fn made(&self) -> SealChange {
-        SealChange {
-            time: self.made_at,
-            is_seal: true,
-            from: self.from,
-            to: self.to,
-        }
+        SealChange { time: self.made_at, is_seal: true, from: self.from, to: self.to }
     }
 }
 
@@ -283,22 +238,14 @@ mod tests {
 
     fn set_of(seals: &[(i64, i64, i64)]) -> SealSet {
         let mut set = SealSet::default();
-        seals
-            .iter()
-            .for_each(|(from, to, made_at)| set.add(*from, *to, *made_at));
+        seals.iter().for_each(|(from, to, made_at)| set.add(*from, *to, *made_at));
         set
     }
 
     #[test]
     fn what_is_sealed_twice_keeps_its_first_time() {
         let set = set_of(&[(10, 20, 100), (30, 40, 200), (0, 50, 300)]);
-        let expected = [
-            (0, 10, 300),
-            (10, 20, 100),
-            (20, 30, 300),
-            (30, 40, 200),
-            (40, 50, 300),
-        ];
+        let expected = [(0, 10, 300), (10, 20, 100), (20, 30, 300), (30, 40, 200), (40, 50, 300)];
         assert_eq!(set.list(), expected);
         assert_eq!(set.coverage().ranges(), [(0, 50)]);
     }
@@ -387,10 +334,7 @@ mod tests {
         fn add(&mut self, from: i64, to: i64, at: i64) {
             for tile in from..to {
                 let lives = self.0.entry(tile).or_default();
-                if lives
-                    .last()
-                    .is_none_or(|(_, withdrawn)| withdrawn.is_some())
-                {
+                if lives.last().is_none_or(|(_, withdrawn)| withdrawn.is_some()) {
                     lives.push((at, None));
                 }
             }

@@ -69,23 +69,14 @@ impl Selector {
         if span.is_multiple_of(tile) {
             return Ok(());
         }
-        Err(TileError::Window {
-            selector: self.to_string(),
-            part,
-            span,
-            tile,
-        })
+        Err(TileError::Window { selector: self.to_string(), part, span, tile })
     }
 }
 
 impl fmt::Display for Selector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}@{}", self.feature, self.window)?;
-        if self.offset == Span::ZERO {
-            Ok(())
-        } else {
-            write!(formatter, ":{}", self.offset)
-        }
+        if self.offset == Span::ZERO { Ok(()) } else { write!(formatter, ":{}", self.offset) }
     }
 }
 
@@ -102,21 +93,12 @@ impl ViewSelector {
     /// Reads `view.feature@window[:offset]`; view and feature part at the last dot before the `@`.
     pub fn parse(text: &[u8]) -> Result<Self, TileError> {
         let malformed = || error(text, "selector", text, VIEW_SELECTOR_FORM);
-        let at = text
-            .iter()
-            .position(|byte| *byte == b'@')
-            .ok_or_else(malformed)?;
-        let dot = text[..at]
-            .iter()
-            .rposition(|byte| *byte == b'.')
-            .ok_or_else(malformed)?;
+        let at = text.iter().position(|byte| *byte == b'@').ok_or_else(malformed)?;
+        let dot = text[..at].iter().rposition(|byte| *byte == b'.').ok_or_else(malformed)?;
         let (view, selector) = (&text[..dot], &text[dot + 1..]);
         let view = Name::parse(view)
             .map_err(|_| error(text, "view", view, "the name of a view, such as shop"))?;
-        Ok(Self {
-            view,
-            selector: Selector::parse(selector)?,
-        })
+        Ok(Self { view, selector: Selector::parse(selector)? })
     }
 }
 
@@ -138,12 +120,7 @@ fn parse_window(text: &[u8], window: &[u8]) -> Result<WindowLength, TileError> {
     let expected = "a duration such as 30m, 7d, or \"lifetime\"";
     let span = Span::parse(window).map_err(|_| error(text, "window", window, expected))?;
     if span == Span::ZERO {
-        return Err(error(
-            text,
-            "window",
-            window,
-            "a duration above zero, such as 30m or 7d",
-        ));
+        return Err(error(text, "window", window, "a duration above zero, such as 30m or 7d"));
     }
     Ok(WindowLength::Span(span))
 }
@@ -159,12 +136,7 @@ fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
 }
 
 fn error(selector: &[u8], part: &'static str, text: &[u8], expected: &'static str) -> TileError {
-    TileError::Selector {
-        selector: printable(selector),
-        part,
-        text: printable(text),
-        expected,
-    }
+    TileError::Selector { selector: printable(selector), part, text: printable(text), expected }
 }
 
 #[cfg(test)]
@@ -189,19 +161,10 @@ mod tests {
     fn a_selector_names_feature_window_and_offset() {
         let week = selector("likes@7d:1d");
         assert_eq!(week.feature.as_str(), "likes");
-        assert_eq!(
-            (week.window, week.offset),
-            (WindowLength::Span(span("7d")), span("1d"))
-        );
+        assert_eq!((week.window, week.offset), (WindowLength::Span(span("7d")), span("1d")));
         let ever = selector("likes@lifetime");
-        assert_eq!(
-            (ever.window, ever.offset),
-            (WindowLength::Lifetime, Span::ZERO)
-        );
-        assert_eq!(
-            selector("likes@LIFETIME:1h").to_string(),
-            "likes@lifetime:1h"
-        );
+        assert_eq!((ever.window, ever.offset), (WindowLength::Lifetime, Span::ZERO));
+        assert_eq!(selector("likes@LIFETIME:1h").to_string(), "likes@lifetime:1h");
         assert_eq!(selector("likes@7d:0d"), selector("likes@7d"));
     }
 
@@ -218,14 +181,8 @@ mod tests {
                 "window \"0d\" in \"likes@0d\": expected a duration above zero, \
                  such as 30m or 7d",
             ),
-            (
-                "likes@7d:1",
-                "offset \"1\" in \"likes@7d:1\": expected a duration such as 30m or 7d",
-            ),
-            (
-                "likes@7d:",
-                "offset \"\" in \"likes@7d:\": expected a duration such as 30m or 7d",
-            ),
+            ("likes@7d:1", "offset \"1\" in \"likes@7d:1\": expected a duration such as 30m or 7d"),
+            ("likes@7d:", "offset \"\" in \"likes@7d:\": expected a duration such as 30m or 7d"),
             (
                 "a-b@7d",
                 "feature \"a-b\" in \"a-b@7d\": expected the name of a feature: \
@@ -239,18 +196,8 @@ mod tests {
         ] {
             assert_eq!(refused(text), expected);
         }
-        for text in [
-            "@7d",
-            "likes@",
-            "likes@7d:1d:1d",
-            "likes@7d@1d",
-            "rows@7d",
-            "likes@-7d",
-        ] {
-            assert!(
-                Selector::parse(text.as_bytes()).is_err(),
-                "{text} is no selector"
-            );
+        for text in ["@7d", "likes@", "likes@7d:1d:1d", "likes@7d@1d", "rows@7d", "likes@-7d"] {
+            assert!(Selector::parse(text.as_bytes()).is_err(), "{text} is no selector");
         }
     }
 
@@ -272,9 +219,7 @@ mod tests {
             "window 90m of \"likes@90m\" is not a multiple of the tile size 1h"
         );
         assert_eq!(error.kind(), ErrorKind::Window);
-        let error = selector("likes@lifetime:90m")
-            .check(span("1h"))
-            .unwrap_err();
+        let error = selector("likes@lifetime:90m").check(span("1h")).unwrap_err();
         assert!(error.to_string().starts_with("offset 90m of"), "{error}");
     }
 
@@ -284,17 +229,8 @@ mod tests {
         assert_eq!(read.view.as_str(), "eu.shop");
         assert_eq!(read.selector, selector("likes@7d:1d"));
         assert_eq!(read.to_string(), "eu.shop.likes@7d:1d");
-        for text in [
-            "likes@7d",
-            ".likes@7d",
-            "shop.@7d",
-            "shop.likes",
-            "shop.likes@7x",
-        ] {
-            assert!(
-                ViewSelector::parse(text.as_bytes()).is_err(),
-                "{text} is no view selector"
-            );
+        for text in ["likes@7d", ".likes@7d", "shop.@7d", "shop.likes", "shop.likes@7x"] {
+            assert!(ViewSelector::parse(text.as_bytes()).is_err(), "{text} is no view selector");
         }
     }
 

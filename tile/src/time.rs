@@ -29,17 +29,13 @@ impl Timestamp {
         if (-TIME_MILLIS_MAX..=TIME_MILLIS_MAX).contains(&millis) {
             Ok(Self(millis))
         } else {
-            Err(TileError::Timestamp {
-                text: millis.to_string(),
-            })
+            Err(TileError::Timestamp { text: millis.to_string() })
         }
     }
 
     /// Reads `-?[0-9]+`.
     pub fn parse(text: &[u8]) -> Result<Self, TileError> {
-        let error = || TileError::Timestamp {
-            text: printable(text),
-        };
+        let error = || TileError::Timestamp { text: printable(text) };
         let (negative, digits) = match text.strip_prefix(b"-") {
             Some(digits) => (true, digits),
             None => (false, text),
@@ -88,17 +84,13 @@ impl Span {
         if (0..=TIME_MILLIS_MAX).contains(&millis) {
             Ok(Self(millis))
         } else {
-            Err(TileError::Duration {
-                text: format!("{millis}ms"),
-            })
+            Err(TileError::Duration { text: format!("{millis}ms") })
         }
     }
 
     /// Reads one integer and one unit of `ms s m h d w`: `250ms`, `7d`.
     pub fn parse(text: &[u8]) -> Result<Self, TileError> {
-        Self::parse_option(text).ok_or_else(|| TileError::Duration {
-            text: printable(text),
-        })
+        Self::parse_option(text).ok_or_else(|| TileError::Duration { text: printable(text) })
     }
 
     fn parse_option(text: &[u8]) -> Option<Self> {
@@ -127,9 +119,7 @@ impl fmt::Display for Span {
     /// Prints the largest unit up to a day that divides the span: `90m`, `7d`, `0ms`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let printed = UNITS.iter().take(UNIT_COUNT_PRINTED);
-        let dividing = printed
-            .rev()
-            .find(|(_, millis)| self.0 != 0 && self.0 % millis == 0);
+        let dividing = printed.rev().find(|(_, millis)| self.0 != 0 && self.0 % millis == 0);
         let (name, millis) = dividing.unwrap_or(&UNITS[0]);
         write!(formatter, "{}{name}", self.0 / millis)
     }
@@ -163,10 +153,7 @@ mod tests {
             .iter()
             .map(|text| span(text).millis())
             .collect();
-        assert_eq!(
-            read,
-            [250, 30_000, 300_000, 3_600_000, 604_800_000, 1_209_600_000]
-        );
+        assert_eq!(read, [250, 30_000, 300_000, 3_600_000, 604_800_000, 1_209_600_000]);
     }
 
     #[test]
@@ -186,16 +173,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_by_name() {
-        for text in [
-            "", "7", "d", "7x", "7D", "-7d", "+7d", "7 d", "7dd", "1h30m", "1.5h", "7d ",
-        ] {
+        for text in ["", "7", "d", "7x", "7D", "-7d", "+7d", "7 d", "7dd", "1h30m", "1.5h", "7d "] {
             let error = Span::parse(text.as_bytes()).unwrap_err();
-            assert_eq!(
-                error,
-                TileError::Duration {
-                    text: text.to_owned()
-                }
-            );
+            assert_eq!(error, TileError::Duration { text: text.to_owned() });
         }
     }
 
@@ -212,28 +192,11 @@ mod tests {
     fn timestamps_end_at_their_limits() {
         for text in ["-9007199254740992", "9007199254740992", "0", "-0", "-1"] {
             let expected: i64 = text.parse().unwrap();
-            assert_eq!(
-                Timestamp::parse(text.as_bytes()).unwrap().millis(),
-                expected
-            );
+            assert_eq!(Timestamp::parse(text.as_bytes()).unwrap().millis(), expected);
         }
-        for text in [
-            "-9007199254740993",
-            "9007199254740993",
-            "",
-            "-",
-            "+1",
-            "1.0",
-            "1e3",
-            " 1",
-        ] {
+        for text in ["-9007199254740993", "9007199254740993", "", "-", "+1", "1.0", "1e3", " 1"] {
             let error = Timestamp::parse(text.as_bytes()).unwrap_err();
-            assert_eq!(
-                error,
-                TileError::Timestamp {
-                    text: text.to_owned()
-                }
-            );
+            assert_eq!(error, TileError::Timestamp { text: text.to_owned() });
         }
     }
 

@@ -160,19 +160,13 @@ impl ViewDefinition {
             FEATURE_COUNT_MAX,
             self.features.iter().map(|feature| &feature.name),
         )?;
-        check_present(
-            "keys",
-            self.keys.is_empty(),
-            "at least one name, such as entity",
-        )?;
+        check_present("keys", self.keys.is_empty(), "at least one name, such as entity")?;
         check_present(
             "features",
             self.features.is_empty(),
             "at least one, such as rows_seen=count()",
         )?;
-        self.features
-            .iter()
-            .try_for_each(|feature| self.check_feature(feature))
+        self.features.iter().try_for_each(|feature| self.check_feature(feature))
     }
 
     /// Checks that the view takes this entity: 1 to 65,535 bytes, and for more than one key the
@@ -185,41 +179,26 @@ impl ViewDefinition {
             return Ok(());
         }
         let names: Vec<&str> = self.keys.iter().map(Identifier::as_str).collect();
-        let expected = format!(
-            "the values of {} joined by \\x1F, {key_count} values",
-            names.join(", ")
-        );
-        Err(TileError::Entity {
-            entity: printable(entity),
-            expected,
-        })
+        let expected =
+            format!("the values of {} joined by \\x1F, {key_count} values", names.join(", "));
+        Err(TileError::Entity { entity: printable(entity), expected })
     }
 
     /// The index of a column, and its definition.
     pub fn column(&self, name: &Identifier) -> Option<(usize, &ColumnDefinition)> {
-        self.columns
-            .iter()
-            .enumerate()
-            .find(|(_, column)| column.name == *name)
+        self.columns.iter().enumerate().find(|(_, column)| column.name == *name)
     }
 
     /// The index of a feature, and its definition.
     pub fn feature(&self, name: &Identifier) -> Option<(usize, &FeatureDefinition)> {
-        self.features
-            .iter()
-            .enumerate()
-            .find(|(_, feature)| feature.name == *name)
+        self.features.iter().enumerate().find(|(_, feature)| feature.name == *name)
     }
 
     fn check_settings(&self) -> Result<(), TileError> {
         for (option, span) in [("tile", Some(self.tile)), ("retention", self.retention)] {
             if span == Some(Span::ZERO) {
                 let expected = "a duration above zero, such as 1h".to_owned();
-                return Err(TileError::Setting {
-                    option,
-                    found: Span::ZERO.to_string(),
-                    expected,
-                });
+                return Err(TileError::Setting { option, found: Span::ZERO.to_string(), expected });
             }
         }
         Ok(())
@@ -246,16 +225,11 @@ impl ViewDefinition {
 
     fn check_feature(&self, feature: &FeatureDefinition) -> Result<(), TileError> {
         let expression = &feature.expression;
-        let about = |error| TileError::Feature {
-            feature: feature.name.clone(),
-            source: Box::new(error),
-        };
+        let about =
+            |error| TileError::Feature { feature: feature.name.clone(), source: Box::new(error) };
         if expression.column.is_none() != (expression.function == Function::CountRows) {
             let expected = "a column, but for count() alone".to_owned();
-            return Err(about(TileError::Expression {
-                text: expression.to_string(),
-                expected,
-            }));
+            return Err(about(TileError::Expression { text: expression.to_string(), expected }));
         }
         let Some(name) = &expression.column else {
             return Ok(());
@@ -271,21 +245,10 @@ impl ViewDefinition {
     }
 
     fn unknown_column(&self, feature: &Identifier, column: &Identifier) -> TileError {
-        let names: Vec<&str> = self
-            .columns
-            .iter()
-            .map(|known| known.name.as_str())
-            .collect();
-        let known = if names.is_empty() {
-            "none, as there is none".to_owned()
-        } else {
-            names.join(", ")
-        };
-        TileError::UnknownColumn {
-            feature: feature.clone(),
-            column: column.clone(),
-            known,
-        }
+        let names: Vec<&str> = self.columns.iter().map(|known| known.name.as_str()).collect();
+        let known =
+            if names.is_empty() { "none, as there is none".to_owned() } else { names.join(", ") };
+        TileError::UnknownColumn { feature: feature.clone(), column: column.clone(), known }
     }
 }
 
@@ -320,32 +283,21 @@ fn check_names<'a>(
     let mut seen = HashSet::with_capacity(names.len());
     for name in names {
         if !seen.insert(name) {
-            return Err(TileError::Duplicate {
-                what,
-                name: name.clone(),
-            });
+            return Err(TileError::Duplicate { what, name: name.clone() });
         }
     }
     Ok(())
 }
 
 fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), TileError> {
-    if count <= limit {
-        Ok(())
-    } else {
-        Err(TileError::TooMany { what, count, limit })
-    }
+    if count <= limit { Ok(()) } else { Err(TileError::TooMany { what, count, limit }) }
 }
 
 fn check_present(option: &'static str, is_empty: bool, expected: &str) -> Result<(), TileError> {
     if !is_empty {
         return Ok(());
     }
-    Err(TileError::Setting {
-        option,
-        found: "none".to_owned(),
-        expected: expected.to_owned(),
-    })
+    Err(TileError::Setting { option, found: "none".to_owned(), expected: expected.to_owned() })
 }
 
 #[cfg(test)]
@@ -361,21 +313,12 @@ mod tests {
     }
 
     fn column(name: &str, kind: ColumnType) -> ColumnDefinition {
-        ColumnDefinition {
-            name: identifier(name),
-            kind,
-        }
+        ColumnDefinition { name: identifier(name), kind }
     }
 
     fn feature(name: &str, function: Function, column: Option<&str>) -> FeatureDefinition {
-        let expression = Expression {
-            function,
-            column: column.map(identifier),
-        };
-        FeatureDefinition {
-            name: identifier(name),
-            expression,
-        }
+        let expression = Expression { function, column: column.map(identifier) };
+        FeatureDefinition { name: identifier(name), expression }
     }
 
     fn likes() -> ViewDefinition {
@@ -390,10 +333,7 @@ mod tests {
             min_rows: 0,
             levels: None,
             keys: vec![identifier("entity")],
-            columns: vec![
-                column("amount", ColumnType::F64),
-                column("item", ColumnType::Str),
-            ],
+            columns: vec![column("amount", ColumnType::F64), column("item", ColumnType::Str)],
             features: vec![
                 feature("likes", Function::CountRows, None),
                 feature("spent", Function::Sum, Some("amount")),
@@ -425,9 +365,7 @@ mod tests {
             "column \"item\" is defined twice: expected distinct names"
         );
         assert_eq!(
-            refused(|view| view
-                .features
-                .push(feature("likes", Function::CountRows, None))),
+            refused(|view| view.features.push(feature("likes", Function::CountRows, None))),
             "feature \"likes\" is defined twice: expected distinct names"
         );
         assert_eq!(
@@ -435,22 +373,14 @@ mod tests {
             "key \"entity\" is defined twice: expected distinct names"
         );
         let mut shared = likes();
-        shared
-            .features
-            .push(feature("amount", Function::Max, Some("amount")));
-        assert_eq!(
-            shared.validate(),
-            Ok(()),
-            "a feature may bear a column's name"
-        );
+        shared.features.push(feature("amount", Function::Max, Some("amount")));
+        assert_eq!(shared.validate(), Ok(()), "a feature may bear a column's name");
     }
 
     #[test]
     fn a_feature_needs_its_column() {
         assert_eq!(
-            refused(|view| view
-                .features
-                .push(feature("x", Function::Min, Some("price")))),
+            refused(|view| view.features.push(feature("x", Function::Min, Some("price")))),
             "feature \"x\" aggregates column \"price\": expected one of amount, item"
         );
         assert_eq!(
@@ -464,9 +394,7 @@ mod tests {
     #[test]
     fn arithmetic_needs_numbers() {
         assert_eq!(
-            refused(|view| view
-                .features
-                .push(feature("x", Function::Mean, Some("item")))),
+            refused(|view| view.features.push(feature("x", Function::Mean, Some("item")))),
             "feature \"x\": mean over a column of type str: \
              expected a column of type i64 or f64"
         );
@@ -484,18 +412,9 @@ mod tests {
         let mut declared = likes();
         declared.levels = Some(vec![span("4h"), span("1d")]);
         assert_eq!(declared.validate(), Ok(()));
-        for levels in [
-            ["1h", "1d"],
-            ["90m", "3h"],
-            ["1d", "4h"],
-            ["4h", "4h"],
-            ["4h", "6h"],
-        ] {
+        for levels in [["1h", "1d"], ["90m", "3h"], ["1d", "4h"], ["4h", "4h"], ["4h", "6h"]] {
             let error = refused(|view| view.levels = Some(levels.map(span).to_vec()));
-            assert!(
-                error.contains("expected a multiple of"),
-                "{levels:?}: {error}"
-            );
+            assert!(error.contains("expected a multiple of"), "{levels:?}: {error}");
         }
     }
 
@@ -509,18 +428,13 @@ mod tests {
     fn counts_end_at_their_limits() {
         let mut full = likes();
         let more = |from: usize, to| (from..to).map(|index| format!("c{index}"));
-        full.columns
-            .extend(more(2, COLUMN_COUNT_MAX).map(|name| column(&name, ColumnType::I64)));
+        full.columns.extend(more(2, COLUMN_COUNT_MAX).map(|name| column(&name, ColumnType::I64)));
         full.features.extend(
             more(3, FEATURE_COUNT_MAX).map(|name| feature(&name, Function::CountRows, None)),
         );
-        full.keys
-            .extend(more(1, KEY_COUNT_MAX).map(|name| identifier(&name)));
-        full.levels = Some(
-            (1..=LEVEL_COUNT_MAX)
-                .map(|level| span(&format!("{}h", 1 << level)))
-                .collect(),
-        );
+        full.keys.extend(more(1, KEY_COUNT_MAX).map(|name| identifier(&name)));
+        full.levels =
+            Some((1..=LEVEL_COUNT_MAX).map(|level| span(&format!("{}h", 1 << level))).collect());
         assert_eq!(full.validate(), Ok(()));
         let refused = |change: &dyn Fn(&mut ViewDefinition)| {
             let mut definition = full.clone();
@@ -546,10 +460,7 @@ mod tests {
             assert_eq!(view.entity_check(entity), Ok(()));
         }
         assert!(view.entity_check(b"").is_err(), "an entity is not empty");
-        assert!(
-            view.entity_check(&[b'x'; 65_536]).is_err(),
-            "65,536 bytes are too many"
-        );
+        assert!(view.entity_check(&[b'x'; 65_536]).is_err(), "65,536 bytes are too many");
     }
 
     #[test]
@@ -580,9 +491,7 @@ mod tests {
         };
         let mut expected = before.clone();
         expected.columns.push(column("price", ColumnType::I64));
-        expected
-            .features
-            .push(feature("dearest", Function::Max, Some("price")));
+        expected.features.push(feature("dearest", Function::Max, Some("price")));
         expected.retention = None;
         expected.late = LateMode::Drop;
         assert_eq!(change.apply(&before), Ok(expected));
@@ -591,19 +500,10 @@ mod tests {
     #[test]
     fn a_change_does_not_redefine_what_is_there() {
         let retyped = vec![column("amount", ColumnType::I64)];
-        let change = ViewChange {
-            add_columns: retyped,
-            ..ViewChange::default()
-        };
+        let change = ViewChange { add_columns: retyped, ..ViewChange::default() };
         assert!(change.apply(&likes()).is_err(), "a column keeps its type");
         let redefined = vec![feature("spent", Function::Max, Some("amount"))];
-        let change = ViewChange {
-            add_features: redefined,
-            ..ViewChange::default()
-        };
-        assert!(
-            change.apply(&likes()).is_err(),
-            "a feature keeps its expression"
-        );
+        let change = ViewChange { add_features: redefined, ..ViewChange::default() };
+        assert!(change.apply(&likes()).is_err(), "a feature keeps its expression");
     }
 }

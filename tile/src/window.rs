@@ -69,11 +69,7 @@ pub fn resolve_window(
     let complete_to = complete_to(input, floor);
     let closed_end = complete_to - selector.offset.millis();
     let has_live_tile = complete_to == floor && takes_live_tile(input, selector.offset, floor);
-    let end = if has_live_tile {
-        closed_end + input.tile.millis()
-    } else {
-        closed_end
-    };
+    let end = if has_live_tile { closed_end + input.tile.millis() } else { closed_end };
     let start = match selector.window {
         WindowLength::Span(window) => Some(closed_end - window.millis()),
         WindowLength::Lifetime => input.horizon.map(|horizon| horizon.min(end)),
@@ -82,16 +78,8 @@ pub fn resolve_window(
     ResolvedWindow {
         bounds,
         closed_end,
-        incomplete: is_incomplete(
-            input,
-            selector.window,
-            bounds,
-            closed_end,
-            feature_incomplete,
-        ),
-        stale: input
-            .max_lag
-            .is_some_and(|max_lag| max_lag.millis() < floor - complete_to),
+        incomplete: is_incomplete(input, selector.window, bounds, closed_end, feature_incomplete),
+        stale: input.max_lag.is_some_and(|max_lag| max_lag.millis() < floor - complete_to),
         expired: is_expired(input.horizon, selector.window, start),
         floor,
         complete_to,
@@ -103,10 +91,9 @@ pub fn resolve_window(
 fn complete_to(input: &EdgeInput<'_>, floor: i64) -> i64 {
     match input.seal {
         SealMode::Off => floor,
-        SealMode::Required => input
-            .coverage
-            .newest_start_before(floor)
-            .map_or(floor, |end| end.min(floor)),
+        SealMode::Required => {
+            input.coverage.newest_start_before(floor).map_or(floor, |end| end.min(floor))
+        }
     }
 }
 
@@ -192,25 +179,16 @@ mod tests {
         assert_eq!(bounds(&input, "f@30ms"), (Some(70), 100));
         assert_eq!(bounds(&input, "f@30ms:20ms"), (Some(50), 80));
         assert_eq!(bounds(&input, "f@lifetime"), (None, 100));
-        let early = EdgeInput {
-            at: Some(-1),
-            ..input
-        };
+        let early = EdgeInput { at: Some(-1), ..input };
         assert_eq!(bounds(&early, "f@30ms"), (Some(-40), -10));
-        let on_a_bound = EdgeInput {
-            at: Some(-10),
-            ..input
-        };
+        let on_a_bound = EdgeInput { at: Some(-10), ..input };
         assert_eq!(bounds(&on_a_bound, "f@30ms"), (Some(-40), -10));
     }
 
     #[test]
     fn a_live_window_takes_in_the_open_tile() {
         let none = Coverage::default();
-        let live = EdgeInput {
-            edge: Edge::Live,
-            ..input(&none)
-        };
+        let live = EdgeInput { edge: Edge::Live, ..input(&none) };
         assert_eq!(bounds(&live, "f@30ms"), (Some(70), 110));
         assert_eq!(bounds(&live, "f@30ms:20ms"), (Some(50), 90));
         assert_eq!(bounds(&live, "f@lifetime"), (None, 110));
@@ -219,54 +197,25 @@ mod tests {
     #[test]
     fn a_replay_leaves_out_the_tile_that_has_ended_since() {
         let none = Coverage::default();
-        let live = EdgeInput {
-            edge: Edge::Live,
-            ..input(&none)
-        };
-        let still_open = EdgeInput {
-            at: Some(101),
-            now: 109,
-            ..live
-        };
+        let live = EdgeInput { edge: Edge::Live, ..input(&none) };
+        let still_open = EdgeInput { at: Some(101), now: 109, ..live };
         assert_eq!(bounds(&still_open, "f@30ms"), (Some(70), 110));
-        let ended = EdgeInput {
-            at: Some(101),
-            now: 110,
-            ..live
-        };
+        let ended = EdgeInput { at: Some(101), now: 110, ..live };
         assert_eq!(bounds(&ended, "f@30ms"), (Some(70), 100));
-        assert_eq!(
-            bounds(&ended, "f@30ms:10ms"),
-            (Some(60), 100),
-            "an offset looks back anyway"
-        );
-        let future = EdgeInput {
-            at: Some(500),
-            now: 110,
-            ..live
-        };
+        assert_eq!(bounds(&ended, "f@30ms:10ms"), (Some(60), 100), "an offset looks back anyway");
+        let future = EdgeInput { at: Some(500), now: 110, ..live };
         assert_eq!(bounds(&future, "f@30ms"), (Some(470), 510));
     }
 
     #[test]
     fn a_window_never_slides_over_time_that_is_not_sealed() {
         let sealed: Coverage = [(0, 60), (150, 200)].into_iter().collect();
-        let required = EdgeInput {
-            seal: SealMode::Required,
-            edge: Edge::Live,
-            ..input(&sealed)
-        };
+        let required = EdgeInput { seal: SealMode::Required, edge: Edge::Live, ..input(&sealed) };
         let window = resolve_window(&required, &selector("f@30ms"), &[]);
         assert_eq!((window.bounds.start, window.bounds.end), (Some(30), 60));
-        assert_eq!(
-            (window.floor, window.complete_to, window.incomplete),
-            (100, 60, false)
-        );
+        assert_eq!((window.floor, window.complete_to, window.incomplete), (100, 60, false));
         let window = resolve_window(&required, &selector("f@70ms"), &[]);
-        assert!(
-            window.incomplete,
-            "the window reaches before the first seal"
-        );
+        assert!(window.incomplete, "the window reaches before the first seal");
         let window = resolve_window(&required, &selector("f@lifetime"), &[]);
         assert_eq!((window.bounds.start, window.incomplete), (None, false));
     }
@@ -274,10 +223,7 @@ mod tests {
     #[test]
     fn without_any_seal_a_window_that_requires_them_is_incomplete() {
         let none = Coverage::default();
-        let required = EdgeInput {
-            seal: SealMode::Required,
-            ..input(&none)
-        };
+        let required = EdgeInput { seal: SealMode::Required, ..input(&none) };
         for text in ["f@30ms", "f@lifetime", "f@lifetime:50ms"] {
             let window = resolve_window(&required, &selector(text), &[]);
             assert!(window.incomplete, "{text} over no seal is incomplete");
@@ -290,15 +236,8 @@ mod tests {
         let sealed: Coverage = [(0, 60)].into_iter().collect();
         for (lag, expected) in [(40, false), (39, true)] {
             let max_lag = Some(Span::from_millis(lag).unwrap());
-            let input = EdgeInput {
-                seal: SealMode::Required,
-                max_lag,
-                ..input(&sealed)
-            };
-            assert_eq!(
-                resolve_window(&input, &selector("f@30ms"), &[]).stale,
-                expected
-            );
+            let input = EdgeInput { seal: SealMode::Required, max_lag, ..input(&sealed) };
+            assert_eq!(resolve_window(&input, &selector("f@30ms"), &[]).stale, expected);
         }
     }
 
@@ -307,16 +246,9 @@ mod tests {
         let none = Coverage::default();
         assert_eq!(horizon(105, Span::from_millis(42).unwrap(), tile()), 60);
         assert_eq!(horizon(5, Span::from_millis(42).unwrap(), tile()), -40);
-        let input = EdgeInput {
-            horizon: Some(60),
-            ..input(&none)
-        };
+        let input = EdgeInput { horizon: Some(60), ..input(&none) };
         for (text, expected) in [("f@40ms", false), ("f@50ms", true), ("f@lifetime", false)] {
-            assert_eq!(
-                resolve_window(&input, &selector(text), &[]).expired,
-                expected,
-                "{text}"
-            );
+            assert_eq!(resolve_window(&input, &selector(text), &[]).expired, expected, "{text}");
         }
         assert_eq!(bounds(&input, "f@lifetime"), (Some(60), 100));
         assert_eq!(
@@ -335,15 +267,9 @@ mod tests {
             let window = resolve_window(&input, &selector(text), &added_later);
             assert_eq!(window.incomplete, expected, "{text}");
         }
-        let live = EdgeInput {
-            edge: Edge::Live,
-            ..input
-        };
+        let live = EdgeInput { edge: Edge::Live, ..input };
         let open_tile = resolve_window(&live, &selector("f@30ms"), &[(100, 110)]);
-        assert!(
-            open_tile.incomplete,
-            "the open tile began before the feature"
-        );
+        assert!(open_tile.incomplete, "the open tile began before the feature");
     }
 
     /// The tiles that the restatement below enumerates, by start.
@@ -363,18 +289,14 @@ mod tests {
         /// The tile that holds the time of the read.
         fn floor(&self) -> i64 {
             let time = self.input.at.unwrap_or(self.input.now);
-            every_tile()
-                .find(|tile| *tile <= time && time < tile + TILE)
-                .unwrap()
+            every_tile().find(|tile| *tile <= time && time < tile + TILE).unwrap()
         }
 
         fn complete_to(&self) -> i64 {
             let starts_run =
                 |tile: &i64| self.sealed.contains(tile) && !self.sealed.contains(&(tile - TILE));
             let floor = self.floor();
-            let newest = every_tile()
-                .rev()
-                .find(|tile| *tile < floor && starts_run(tile));
+            let newest = every_tile().rev().find(|tile| *tile < floor && starts_run(tile));
             match newest {
                 Some(first) if self.input.seal == SealMode::Required => every_tile()
                     .find(|tile| *tile == floor || (first < *tile && !self.sealed.contains(tile)))
@@ -387,9 +309,9 @@ mod tests {
             let edge = self.complete_to() - self.selector.offset.millis();
             let before_edge = every_tile().filter(|tile| *tile < edge);
             match self.selector.window {
-                WindowLength::Span(window) => before_edge
-                    .filter(|tile| edge - tile <= window.millis())
-                    .collect(),
+                WindowLength::Span(window) => {
+                    before_edge.filter(|tile| edge - tile <= window.millis()).collect()
+                }
                 WindowLength::Lifetime => before_edge
                     .filter(|tile| self.input.horizon.is_none_or(|horizon| horizon <= *tile))
                     .collect(),
@@ -409,10 +331,7 @@ mod tests {
         }
 
         fn tiles(&self) -> Vec<i64> {
-            self.closed_tiles()
-                .into_iter()
-                .chain(self.live_tile())
-                .collect()
+            self.closed_tiles().into_iter().chain(self.live_tile()).collect()
         }
 
         fn incomplete(&self) -> bool {
@@ -425,17 +344,10 @@ mod tests {
             let counts = |tile: &i64| !required || !lifetime || oldest <= Some(*tile);
             let unsealed = |tile: &i64| required && !self.sealed.contains(tile);
             let before_feature = |tile: &i64| {
-                self.feature_incomplete
-                    .iter()
-                    .any(|(from, to)| from <= tile && tile < to)
+                self.feature_incomplete.iter().any(|(from, to)| from <= tile && tile < to)
             };
-            self.closed_tiles()
-                .iter()
-                .any(|tile| counts(tile) && unsealed(tile))
-                || self
-                    .tiles()
-                    .iter()
-                    .any(|tile| counts(tile) && before_feature(tile))
+            self.closed_tiles().iter().any(|tile| counts(tile) && unsealed(tile))
+                || self.tiles().iter().any(|tile| counts(tile) && before_feature(tile))
         }
 
         fn expired(&self) -> bool {
@@ -463,9 +375,7 @@ mod tests {
     fn any_sealed() -> impl Strategy<Value = BTreeSet<i64>> {
         let range = (-40..40i64, 0..30i64);
         proptest::collection::vec(range, 0..4).prop_map(|ranges| {
-            let tiles = ranges
-                .into_iter()
-                .flat_map(|(from, length)| from..from + length);
+            let tiles = ranges.into_iter().flat_map(|(from, length)| from..from + length);
             tiles.map(|index| index * TILE).collect()
         })
     }

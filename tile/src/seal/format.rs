@@ -19,12 +19,7 @@ impl SealSet {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let (live, withdrawn) = (self.live.len(), self.withdrawn.len());
         out.reserve(HEADER_BYTES + live * LIVE_BYTES + withdrawn * WITHDRAWN_BYTES);
-        for word in [
-            FORMAT_VERSION,
-            stored_count(live),
-            stored_count(withdrawn),
-            0,
-        ] {
+        for word in [FORMAT_VERSION, stored_count(live), stored_count(withdrawn), 0] {
             out.extend_from_slice(&word.to_le_bytes());
         }
         for seal in &self.live {
@@ -56,11 +51,7 @@ impl SealSet {
         });
         if !follows {
             let found = format!("one from {}", seal.from);
-            return Err(corrupt(
-                offset,
-                "a piece apart from the last [SEALS-5]",
-                found,
-            ));
+            return Err(corrupt(offset, "a piece apart from the last [SEALS-5]", found));
         }
         self.live.push(seal);
         Ok(())
@@ -68,17 +59,10 @@ impl SealSet {
 
     fn decode_withdrawn(&mut self, bytes: &[u8], offset: usize) -> Result<(), TileError> {
         let seal = decode_seal(bytes, offset)?;
-        let piece = WithdrawnSeal {
-            seal,
-            withdrawn_at: time_at(bytes, offset + LIVE_BYTES),
-        };
+        let piece = WithdrawnSeal { seal, withdrawn_at: time_at(bytes, offset + LIVE_BYTES) };
         if piece.withdrawn_at <= seal.made_at {
             let found = format!("{}, made at {}", piece.withdrawn_at, seal.made_at);
-            return Err(corrupt(
-                offset,
-                "a withdrawal after the seal [SEALS-6]",
-                found,
-            ));
+            return Err(corrupt(offset, "a withdrawal after the seal [SEALS-6]", found));
         }
         let follows = self
             .withdrawn
@@ -104,11 +88,7 @@ fn decode_header(bytes: &[u8]) -> Result<(usize, usize), TileError> {
         return Err(corrupt(0, "a header of 16 bytes [SEALS-1]", found));
     }
     if word_at(bytes, 0) != FORMAT_VERSION {
-        return Err(corrupt(
-            0,
-            "format version 1 [SEALS-2]",
-            word_at(bytes, 0).to_string(),
-        ));
+        return Err(corrupt(0, "format version 1 [SEALS-2]", word_at(bytes, 0).to_string()));
     }
     if word_at(bytes, 12) != 0 {
         let found = word_at(bytes, 12).to_string();
@@ -119,24 +99,19 @@ fn decode_header(bytes: &[u8]) -> Result<(usize, usize), TileError> {
     let expected = HEADER_BYTES + live_count * LIVE_BYTES + withdrawn_count * WITHDRAWN_BYTES;
     if bytes.len() != expected {
         let found = format!("{} bytes", bytes.len());
-        return Err(corrupt(
-            0,
-            &format!("{expected} bytes in all [SEALS-3]"),
-            found,
-        ));
+        return Err(corrupt(0, &format!("{expected} bytes in all [SEALS-3]"), found));
     }
     Ok((live_count, withdrawn_count))
 }
 
 fn decode_count(bytes: &[u8], offset: usize) -> Result<usize, TileError> {
     let word = word_at(bytes, offset);
-    usize::try_from(word)
-        .ok()
-        .filter(|count| *count <= SEAL_PIECE_COUNT_STORED_MAX)
-        .ok_or_else(|| {
+    usize::try_from(word).ok().filter(|count| *count <= SEAL_PIECE_COUNT_STORED_MAX).ok_or_else(
+        || {
             let expected = format!("at most {SEAL_PIECE_COUNT_STORED_MAX} pieces [SEALS-3]");
             corrupt(offset, &expected, word.to_string())
-        })
+        },
+    )
 }
 
 fn decode_seal(bytes: &[u8], offset: usize) -> Result<Seal, TileError> {
@@ -144,28 +119,17 @@ fn decode_seal(bytes: &[u8], offset: usize) -> Result<Seal, TileError> {
     if from < to {
         return Ok(Seal { from, to, made_at });
     }
-    Err(corrupt(
-        offset,
-        "a piece with from < to [SEALS-5]",
-        format!("{from} to {to}"),
-    ))
+    Err(corrupt(offset, "a piece with from < to [SEALS-5]", format!("{from} to {to}")))
 }
 
 fn stored_count(count: usize) -> u32 {
-    assert!(
-        count <= SEAL_PIECE_COUNT_STORED_MAX,
-        "the history of seals stays in its limit"
-    );
-    let Ok(count) = u32::try_from(count) else {
-        unreachable!("the limit fits 32 bits")
-    };
+    assert!(count <= SEAL_PIECE_COUNT_STORED_MAX, "the history of seals stays in its limit");
+    let Ok(count) = u32::try_from(count) else { unreachable!("the limit fits 32 bits") };
     count
 }
 
 fn put_times(out: &mut Vec<u8>, times: &[i64]) {
-    times
-        .iter()
-        .for_each(|time| out.extend_from_slice(&time.to_le_bytes()));
+    times.iter().for_each(|time| out.extend_from_slice(&time.to_le_bytes()));
 }
 
 /// The word at `offset`, which the caller knows to be there.
@@ -183,12 +147,7 @@ fn time_at(bytes: &[u8], offset: usize) -> i64 {
 }
 
 fn corrupt(offset: usize, expected: &str, found: String) -> TileError {
-    TileError::Corrupt {
-        what: "seal set",
-        offset,
-        expected: expected.to_owned(),
-        found,
-    }
+    TileError::Corrupt { what: "seal set", offset, expected: expected.to_owned(), found }
 }
 
 #[cfg(test)]
@@ -267,36 +226,17 @@ mod tests {
     #[test]
     fn pieces_are_stored_in_order_and_joined() {
         for (first, second) in [((0, 20), (10, 30)), ((0, 10), (10, 20)), ((10, 20), (0, 5))] {
-            let piece = |(from, to)| Seal {
-                from,
-                to,
-                made_at: 7,
-            };
-            let live = SealSet {
-                live: vec![piece(first), piece(second)],
-                withdrawn: Vec::new(),
-            };
+            let piece = |(from, to)| Seal { from, to, made_at: 7 };
+            let live = SealSet { live: vec![piece(first), piece(second)], withdrawn: Vec::new() };
             let error = SealSet::decode(&encoded(&live)).unwrap_err().to_string();
             assert!(error.contains("[SEALS-5]"), "{error}");
         }
         for (first, second) in [((0, 10), (10, 20)), ((10, 20), (0, 5))] {
-            let piece = |(from, to)| WithdrawnSeal {
-                seal: Seal {
-                    from,
-                    to,
-                    made_at: 7,
-                },
-                withdrawn_at: 9,
-            };
+            let piece =
+                |(from, to)| WithdrawnSeal { seal: Seal { from, to, made_at: 7 }, withdrawn_at: 9 };
             let withdrawn = vec![piece(first), piece(second)];
-            let error = SealSet::decode(&encoded(&SealSet {
-                live: Vec::new(),
-                withdrawn,
-            }));
-            assert!(
-                error.unwrap_err().to_string().contains("[SEALS-6]"),
-                "{first:?} {second:?}"
-            );
+            let error = SealSet::decode(&encoded(&SealSet { live: Vec::new(), withdrawn }));
+            assert!(error.unwrap_err().to_string().contains("[SEALS-6]"), "{first:?} {second:?}");
         }
     }
 
