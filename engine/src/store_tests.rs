@@ -472,3 +472,28 @@ fn a_second_engine_on_the_same_folder_is_refused() {
     let Err(error) = opened else { panic!("the folder is taken") };
     assert!(error.to_string().contains("in use"), "{error}");
 }
+
+#[test]
+fn a_power_cut_in_interval_mode_after_a_flush_is_no_corruption() {
+    for seed in 0..20 {
+        let mut store = Store::with_view(|_| {});
+        store.options.durability = Durability::Interval;
+        store.disk = SimDisk::new(seed, SimFaults::default());
+        store.reopen();
+        let definition = ViewDefinition::of(
+            "v",
+            "1d",
+            &[("amount", ColumnType::F64), ("units", ColumnType::I64)],
+            &[("n", "count()")],
+        );
+        store.write(Write::CreateView(definition.unwrap())).unwrap();
+        for _ in 0..20 {
+            store.add("u", NOW - DAY, "1", "1");
+        }
+        store.flush();
+        store.add("u", NOW - DAY, "1", "1");
+        store.crash();
+        let (value, _) = store.value("u", "n@1d");
+        assert!(matches!(value, Value::Int(20 | 21)), "what was flushed is kept: {value:?}");
+    }
+}

@@ -211,6 +211,10 @@ impl Engine {
         frozen: &Arc<Frozen>,
         segment: Option<Segment>,
     ) -> Result<(), EngineError> {
+        // The manifest proves the log durable up to the flushed LSN, so it must be by then.
+        if self.log.durable_lsn() < frozen.end {
+            self.log.sync()?;
+        }
         let segment = segment.map(Arc::new);
         let mut segments = self.manifest.segments.clone();
         segments.extend(segment.iter().map(|segment| segment.id));
