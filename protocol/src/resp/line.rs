@@ -58,6 +58,22 @@ pub(super) fn parse_integer(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// The count or length of at most five digits that nearly every line holds, with the bytes of its
+/// line, in one pass. Whatever it does not take is for [`find_line_end`] and [`parse_integer`].
+pub(super) fn short_count(line: &[u8]) -> Option<(i64, usize)> {
+    let mut value: i64 = 0;
+    for (index, byte) in line.iter().take(6).enumerate() {
+        match byte {
+            b'0'..=b'9' if index == 0 || value > 0 => value = value * 10 + i64::from(byte - b'0'),
+            b'\r' if index > 0 && line.get(index + 1) == Some(&b'\n') => {
+                return Some((value, index + 2));
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +86,19 @@ mod tests {
         for text in ["", "-", "-0", "+1", "01", " 1", "1 ", "1a", "9223372036854775808"] {
             assert_eq!(parse_integer(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_short_way_agrees_with_the_long_one() {
+        for text in ["0", "7", "12", "99999", "100000", "00", "01", "", "-1", "1x", "1048576"] {
+            let line = format!("{text}\r\nmore");
+            if let Some((value, line_bytes)) = short_count(line.as_bytes()) {
+                assert_eq!(Some(value), parse_integer(text.as_bytes()), "{text}");
+                assert_eq!(line_bytes, text.len() + 2);
+            }
+        }
+        assert_eq!(short_count(b"12345\r\n"), Some((12_345, 7)));
+        assert_eq!(short_count(b"00\r\n"), None);
+        assert_eq!(short_count(b"5\r"), None);
     }
 }

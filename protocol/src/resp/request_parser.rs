@@ -4,7 +4,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::inline::split_line;
-use super::line::{LineEnd, find_line_end, parse_integer, strict_line};
+use super::line::{LineEnd, find_line_end, parse_integer, short_count, strict_line};
 use crate::arguments::{Arguments, Ranges};
 use crate::error::ProtocolError;
 use crate::limits::{HEADER_LINE_BYTES_MAX, Limits};
@@ -102,12 +102,11 @@ impl RequestParser {
     }
 
     fn count(&mut self, buffer: &[u8], limits: &Limits) -> Result<Step, ProtocolError> {
-        let Some(line) = self.header_line(buffer, ProtocolError::CountLineTooLong)? else {
+        let Some(header) = self.header(buffer, ProtocolError::CountLineTooLong)? else {
             return Ok(Step::Incomplete);
         };
-        let count = parse_integer(line).ok_or(ProtocolError::InvalidMultibulkLength)?;
-        let arguments_left = usize::try_from(count.max(0))
-            .ok()
+        let arguments_left = header
+            .and_then(|count| usize::try_from(count.max(0)).ok())
             .filter(|count| *count <= limits.argument_count_max)
             .ok_or(ProtocolError::InvalidMultibulkLength)?;
         self.expected = Expected::Length { arguments_left };
@@ -125,14 +124,14 @@ impl RequestParser {
             Some(b'$') => {}
             Some(found) => return Err(ProtocolError::ExpectedBulk { found: *found }),
         }
-        let Some(line) = self.header_line(buffer, ProtocolError::BulkLineTooLong)? else {
+        let Some(header) = self.header(buffer, ProtocolError::BulkLineTooLong)? else {
             return Ok(Step::Incomplete);
         };
-        let length = parse_integer(line)
+        let length = header
             .and_then(|length| usize::try_from(length).ok())
             .filter(|length| *length <= limits.bulk_bytes_max)
             .ok_or(ProtocolError::InvalidBulkLength)?;
-        check_request_size(self.position + length + 2, limits)?;
+        check_request_size(self.position.saturating_add(length).saturating_add(2), limits)?;
         self.expected = Expected::Body { arguments_left, length };
         Ok(Step::Advanced)
     }
@@ -156,13 +155,18 @@ impl RequestParser {
         Ok(Step::Advanced)
     }
 
-    /// Reads the line at the position without its first byte, which told its type.
-    fn header_line<'a>(
+    /// Reads the line at the position without its first byte, which told its type: `None` until it
+    /// has arrived, an inner `None` where it is no integer.
+    fn header(
         &mut self,
-        buffer: &'a [u8],
+        buffer: &[u8],
         too_long: ProtocolError,
-    ) -> Result<Option<&'a [u8]>, ProtocolError> {
+    ) -> Result<Option<Option<i64>>, ProtocolError> {
         let start = self.position + 1;
+        if let Some((value, line_bytes)) = short_count(&buffer[start..]) {
+            self.position = start + line_bytes;
+            return Ok(Some(Some(value)));
+        }
         match find_line_end(buffer, start, self.scanned, HEADER_LINE_BYTES_MAX) {
             LineEnd::Missing(scanned) => {
                 self.scanned = scanned;
@@ -171,7 +175,8 @@ impl RequestParser {
             LineEnd::TooLong => Err(too_long),
             LineEnd::At(line_feed) => {
                 self.position = line_feed + 1;
-                strict_line(buffer, start, line_feed, "a length").map(Some)
+                let line = strict_line(buffer, start, line_feed, "a length")?;
+                Ok(Some(parse_integer(line)))
             }
         }
     }
