@@ -5,7 +5,9 @@
 use crate::accumulator::{Accumulator, Side, extent};
 use crate::component::ComponentKind;
 use crate::error::TileError;
-use crate::lane::{Descriptor, Lane, LaneKind, encode_lane, is_scale};
+use crate::fixed_point::FixedPoint;
+use crate::frame::encode_lane;
+use crate::lane::{Descriptor, Lane, LaneKind};
 use crate::layout::{LaneShape, Layout, Slot};
 use crate::number::{count, index};
 use smallvec::SmallVec;
@@ -34,7 +36,7 @@ pub struct Block<'a> {
     base_bits: &'a [u8],
     starts: Lane<'a>,
     /// The payload of each lane, as an offset from the beginning of the block.
-    offsets: SmallVec<[u32; 32]>,
+    offsets: Offsets,
 }
 
 /// Appends the block of these tiles, ascending by start, to `out`. `clears` are half-open ranges
@@ -173,11 +175,12 @@ impl<'a> Block<'a> {
     #[inline]
     pub fn lower_bound(&self, timestamp: i64) -> usize {
         // The first tile index whose start is not before the timestamp.
-        let floor = timestamp.div_euclid(self.tile_span);
-        let ceiling = floor + i64::from(timestamp.rem_euclid(self.tile_span) != 0);
-        let Ok(bound) = u64::try_from(i128::from(ceiling) - i128::from(self.starts.base())) else {
+        let tile = timestamp / self.tile_span;
+        let ceiling = tile + i64::from(tile * self.tile_span < timestamp);
+        if ceiling <= self.starts.base() {
             return 0;
-        };
+        }
+        let bound = ceiling.wrapping_sub(self.starts.base()).cast_unsigned();
         match self.flags.is_dense() {
             true => usize::try_from(bound).map_or(self.tile_count, |at| at.min(self.tile_count)),
             false => self.starts.deltas_below(bound, self.tile_count),
@@ -273,11 +276,22 @@ impl<'a> Block<'a> {
         Lane::new(self.descriptor(at), self.layout.lanes()[at].kind, self.tile_count, payload)
     }
 
+    /// Whether the lanes of a component after its first are all zero.
+    #[inline]
+    pub(crate) fn is_first_lane_alone<const COUNT: usize>(&self, slot: &Slot) -> bool {
+        let at = HEADER_BYTES + index(slot.lane) + 1;
+        let rest = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<COUNT>());
+        rest == Some(&[Descriptor::ZERO.0; COUNT])
+    }
+
     #[inline]
     fn descriptor(&self, lane: usize) -> Descriptor {
         Descriptor(self.bytes[HEADER_BYTES + lane])
     }
 }
+
+/// Where lanes begin: on the stack for as many lanes as common views have.
+type Offsets = SmallVec<[u32; 24]>;
 
 /// The byte of flags in a block's header.
 #[derive(Debug, Clone, Copy)]
@@ -361,29 +375,26 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn starts(&mut self, flags: Flags, descriptor: Descriptor) -> Result<Lane<'a>, TileError> {
-        // Nor do starts have a scale or holes, which would break their order.
-        let is_plain = descriptor.0 & PLAIN_MASK == descriptor.0 && descriptor.is_valid();
-        let fits = is_plain && (!flags.is_dense() || descriptor.delta_width() == 0);
-        if !fits || descriptor == Descriptor::EMPTY {
+        // A scale or holes would break the order of starts.
+        let fits = descriptor.is_plain() && descriptor != Descriptor::EMPTY;
+        if !fits || (flags.is_dense() && descriptor.delta_width() != 0) {
             return Err(corrupt(STARTS_AT, "a descriptor of starts", descriptor.0));
         }
         let payload = self.take(descriptor.payload_bytes(self.tile_count))?;
         Ok(Lane::new(descriptor, INTEGERS, self.tile_count, payload))
     }
 
+    /// Finds the payload of each lane.
     #[inline]
-    fn lanes(
-        &mut self,
-        lanes: &[LaneShape],
-        descriptors: &[u8],
-    ) -> Result<SmallVec<[u32; 32]>, TileError> {
-        let mut offsets = SmallVec::with_capacity(lanes.len());
+    fn lanes(&mut self, lanes: &[LaneShape], descriptors: &[u8]) -> Result<Offsets, TileError> {
+        if u32::try_from(self.bytes.len()).is_err() {
+            return Err(corrupt(0, "a block below 4 GiB", self.bytes.len()));
+        }
+        let mut offsets = Offsets::new();
         for (lane, (shape, &descriptor)) in lanes.iter().zip(descriptors).enumerate() {
             let descriptor = Descriptor(descriptor);
-            let Ok(offset) = u32::try_from(self.at) else {
-                return Err(corrupt(self.at, "a block below 4 GiB", self.bytes.len()));
-            };
-            offsets.push(offset);
+            let at = self.at;
+            offsets.push(offset_of(at));
             let payload = self.take(descriptor.payload_bytes(self.tile_count))?;
             if !descriptor.fits(shape.kind, payload) {
                 let expected = "a descriptor and scale of the lane's kind";
@@ -423,7 +434,9 @@ impl Descriptor {
     fn fits(self, kind: LaneKind, payload: &[u8]) -> bool {
         let is_scaled = self.is_scaled();
         self.is_valid()
-            && (!is_scaled || (kind.is_double && payload.first().is_some_and(|&at| is_scale(at))))
+            && (!is_scaled
+                || (kind.is_double
+                    && payload.first().is_some_and(|&byte| FixedPoint(byte).is_valid())))
     }
 }
 
@@ -524,6 +537,12 @@ fn assert_rows(layout: &Layout, tile_span: i64, rows: &[TileRow<'_>]) {
     }
 }
 
+/// An offset within a block below 4 GiB.
+#[inline]
+fn offset_of(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
 fn short(length: usize) -> u16 {
     let Ok(short) = u16::try_from(length) else {
         panic!("a block counts at most 65,535 of anything, not {length}");
@@ -542,9 +561,6 @@ fn corrupt(offset: usize, expected: &str, found: impl ToString) -> TileError {
 
 /// The kind of lanes of integers whose empty word is 0.
 const INTEGERS: LaneKind = LaneKind { is_double: false, empty: 0 };
-
-/// The bits of a descriptor without a scale and holes.
-const PLAIN_MASK: u8 = 0x3f;
 
 const HEADER_BYTES: usize = 6;
 const COMPONENT_COUNT_AT: usize = 2;

@@ -145,6 +145,9 @@ impl DoubleDouble {
     /// The quotient; relative error at most 2^-100. The divisor is not zero.
     #[inline]
     pub(crate) fn divided_by(self, divisor: Self) -> Self {
+        if divisor.lo == 0.0 {
+            return self.divided_by_f64(divisor.hi);
+        }
         let first = self.hi / divisor.hi;
         let rest = self.minus(divisor.times_f64(first));
         let second = rest.hi / divisor.hi;
@@ -152,6 +155,17 @@ impl DoubleDouble {
         let third = rest.hi / divisor.hi;
         let (hi, lo) = two_sum_ordered(first, second);
         Self { hi, lo }.plus_f64(third)
+    }
+
+    /// The quotient; relative error at most 2^-102. The divisor is not zero.
+    #[inline]
+    fn divided_by_f64(self, divisor: f64) -> Self {
+        let first = self.hi / divisor;
+        let (product, error) = two_product(first, divisor);
+        // The first difference is exact, since the quotient is nearest.
+        let rest = ((self.hi - product) - error) + self.lo;
+        let (hi, lo) = two_sum_ordered(first, rest / divisor);
+        Self { hi, lo }
     }
 
     /// The number times 2^exponent: exact unless it leaves the range of doubles.

@@ -9,13 +9,13 @@ use crate::double_double::{DoubleDouble, two_sum};
 use crate::extreme::Pick;
 use crate::finish::is_absent;
 use crate::float_sum::{CARRY_BOUND, FloatSum};
+use crate::integer_sum::sum_of_words;
 use crate::lane::{CHUNK, Lane, chunks};
 use crate::layout::{Layout, Slot};
 use crate::merge::{
-    add_float_sum, add_integer_sum, merge_double_extreme, merge_integer_extreme, merge_moments,
-    merge_text_extreme,
+    add_integer_sum, merge_double_extreme, merge_integer_extreme, merge_moments, merge_text_extreme,
 };
-use crate::moments::Moments;
+use crate::moments::{Moments, Pool};
 use crate::number::{count, nearest_double, power_of_two};
 use crate::scalar::ColumnType;
 use std::ops::Range;
@@ -47,7 +47,7 @@ impl Block<'_> {
             ComponentKind::SumI64 => {
                 add_integer_sum(slot, into, self.integer_sum(source, range));
             }
-            ComponentKind::SumF64 => add_float_sum(slot, into, self.float_sum(source, range)),
+            ComponentKind::SumF64 => self.fold_float_sum(source, range, slot, into),
             ComponentKind::Moments => self.fold_moments(source, range, slot, into),
             ComponentKind::Min(kind) => {
                 self.fold_extreme((source, Pick::Least, kind), range, slot, into);
@@ -66,36 +66,58 @@ impl Block<'_> {
 
     #[inline]
     fn integer_sum(&self, source: &Slot, range: Range<usize>) -> i128 {
-        let (low, high) = (self.lane(source, 0), self.lane(source, 1));
-        if high.is_zero() {
+        let low = self.lane(source, 0);
+        if self.is_first_lane_alone::<1>(source) {
             return low.sum_signed(range);
         }
+        let high = self.lane(source, 1);
         let mut sum = 0_i128;
         for at in range {
             let low = low.word(at);
             let high = high.word(at).wrapping_add(sign_word(low));
-            sum = sum.saturating_add(crate::integer_sum::sum_of_words([low, high]));
+            sum = sum.saturating_add(sum_of_words([low, high]));
         }
         sum
     }
 
     #[inline]
-    fn float_sum(&self, source: &Slot, range: Range<usize>) -> FloatSum {
-        let [hi, lo, carry] = [0, 1, 2].map(|word| self.lane(source, word));
-        if carry.is_zero()
-            && lo.is_zero()
-            && let Some(sum) = hi.exact_sum(range.clone())
-        {
-            return FloatSum::from_parts(DoubleDouble::from_f64(sum), 0);
+    fn fold_float_sum(
+        &self,
+        source: &Slot,
+        range: Range<usize>,
+        slot: &Slot,
+        into: &mut Accumulator,
+    ) {
+        let hi = self.lane(source, 0);
+        let is_alone = self.is_first_lane_alone::<2>(source);
+        let own = slot.get_mut(&mut into.words);
+        let sum = FloatSum::from_words(*own);
+        if is_alone && let Some(exact) = hi.exact_sum(range.clone()) {
+            *own = sum.add(exact).words();
+            return;
         }
-        let sum = sum_of_doubles(&hi, &lo, range.clone());
-        if carry.is_zero() && sum.hi.abs() < CARRY_BOUND {
-            return FloatSum::from_parts(sum, 0);
+        let tails = if is_alone { 0.0 } else { self.tail_sum(source, range.clone()) };
+        let parts = sum_of_doubles(&hi, tails, range.clone());
+        // Not so where it overflowed on the way, or where there are carries.
+        if parts.hi.abs() < CARRY_BOUND {
+            *own = sum.merge(FloatSum::from_parts(parts, 0)).words();
+            return;
         }
-        // Sums that large are rare: they are merged one by one, which cannot overflow.
-        range.fold(FloatSum::ZERO, |sum, at| {
-            sum.merge(FloatSum::from_words([hi.word(at), lo.word(at), carry.word(at)]))
-        })
+        let [lo, carry] = [1, 2].map(|word| self.lane(source, word));
+        *own = range
+            .fold(sum, |sum, at| {
+                sum.merge(FloatSum::from_words([hi.word(at), lo.word(at), carry.word(at)]))
+            })
+            .words();
+    }
+
+    /// The sum of the low parts of sums, or NaN where there are carries.
+    #[inline]
+    fn tail_sum(&self, source: &Slot, range: Range<usize>) -> f64 {
+        if !self.lane(source, 2).is_zero() {
+            return f64::NAN;
+        }
+        self.lane(source, 1).fold_doubles(range, 0.0, |sum, value| sum + value)
     }
 
     fn fold_moments(
@@ -107,7 +129,7 @@ impl Block<'_> {
     ) {
         let counts = self.count_lane(source);
         let lanes = [0, 1, 2, 3, 4].map(|word| self.lane(source, word));
-        let mut merged = (Moments::ZERO, 0_u64);
+        let mut pool = Pool::EMPTY;
         for chunk in chunks(range) {
             let mut tile_counts = [0; CHUNK];
             counts.decode(chunk.clone(), &mut tile_counts);
@@ -117,12 +139,11 @@ impl Block<'_> {
             }
             for (at, &tile_count) in tile_counts[..chunk.len()].iter().enumerate() {
                 let tile = Moments::from_words(words.each_ref().map(|words| words[at]));
-                let (moments, total) = merged;
-                let moments = moments.merge(total, tile, tile_count);
-                merged = (moments, total.saturating_add(tile_count));
+                pool.add(tile_count, tile);
             }
         }
-        merge_moments(slot, into, merged.0, merged.1);
+        let (count, moments) = pool.merged();
+        merge_moments(slot, into, moments, count);
     }
 
     #[inline]
@@ -133,24 +154,32 @@ impl Block<'_> {
         slot: &Slot,
         into: &mut Accumulator,
     ) {
-        match kind {
-            ColumnType::I64 => {
-                let presence = self.lane(source, 1).sum_unsigned(range.clone());
-                let key = |word: u64| word.cast_signed();
-                let best = best_word(&self.lane(source, 0), range, pick, key);
-                merge_integer_extreme(slot, into, pick, best, u64::from(presence != 0));
-            }
-            ColumnType::F64 => {
-                let lane = self.lane(source, 0);
-                if !lane.is_empty() {
-                    let key = |word: u64| f64::from_bits(word);
-                    let best = best_word(&lane, range, pick, key);
-                    merge_double_extreme(slot, into, pick, f64::from_bits(best));
-                }
-            }
-            ColumnType::Str => self.for_each_text(source, range, |_, text| {
-                merge_text_extreme(slot, into, pick, text);
-            }),
+        if kind == ColumnType::Str {
+            self.for_each_text(source, range, |text| merge_text_extreme(slot, into, pick, text));
+            return;
+        }
+        let lane = self.lane(source, 0);
+        if lane.is_empty() {
+            return;
+        }
+        let best = match pick {
+            Pick::Least => lane.least(range.clone()),
+            Pick::Greatest => lane.greatest(range.clone()),
+        };
+        if kind == ColumnType::F64 {
+            let best = best.map(f64::from_bits).unwrap_or_else(|| {
+                let first = f64::from_bits(lane.word(range.start));
+                lane.fold_doubles(range, first, |best, value| pick.of_doubles(best, value))
+            });
+            merge_double_extreme(slot, into, pick, best);
+        } else {
+            let presence = self.lane(source, 1).sum_unsigned(range.clone());
+            let best = best.unwrap_or_else(|| {
+                let first = lane.word(range.start).cast_signed();
+                let step = |best, word: u64| pick.of_integers(best, word.cast_signed());
+                lane.fold_words(range, first, step).cast_unsigned()
+            });
+            merge_integer_extreme(slot, into, pick, best, u64::from(presence != 0));
         }
     }
 
@@ -186,12 +215,7 @@ impl Block<'_> {
     }
 
     /// Calls `visit` with each text of the tiles of `range`.
-    fn for_each_text(
-        &self,
-        source: &Slot,
-        range: Range<usize>,
-        mut visit: impl FnMut(usize, &[u8]),
-    ) {
+    fn for_each_text(&self, source: &Slot, range: Range<usize>, mut visit: impl FnMut(&[u8])) {
         let (lengths, texts) = self.texts(source);
         let mut from = 0;
         for at in 0..range.end {
@@ -199,82 +223,31 @@ impl Block<'_> {
                 continue;
             };
             if range.start <= at {
-                visit(at, &texts[from..from + length]);
+                visit(&texts[from..from + length]);
             }
             from += length;
         }
     }
 }
 
-/// The best word of a lane by a key that is not NaN: the empty word where no tile has one.
+/// The sum of the doubles of a lane and of `tails`. Errors of additions are summed apart
+/// (T. Ogita, S. M. Rump, S. Oishi, "Accurate sum and dot product", 2005), which for the at most
+/// 65,535 tiles of a block errs by less than 2^-72 of the sum of magnitudes. Not finite, or past
+/// [`CARRY_BOUND`], where it may have overflowed on the way.
 #[inline]
-fn best_word<K: PartialOrd>(
-    lane: &Lane<'_>,
-    range: Range<usize>,
-    pick: Pick,
-    key: impl Fn(u64) -> K,
-) -> u64 {
-    let best = match pick {
-        Pick::Least => lane.least(range.clone()),
-        Pick::Greatest => lane.greatest(range.clone()),
-    };
-    if let Some(best) = best {
-        return best;
-    }
-    let mut words = [0; CHUNK];
-    let mut best = lane.word(range.start);
-    for chunk in chunks(range) {
-        let length = chunk.len();
-        lane.decode(chunk, &mut words);
-        for &word in &words[..length] {
-            let is_better = match pick {
-                Pick::Least => key(word) < key(best),
-                Pick::Greatest => key(best) < key(word),
-            };
-            best = if is_better { word } else { best };
-        }
-    }
-    best
-}
-
-/// The sum of the doubles of two lanes. Errors of additions are summed apart (T. Ogita,
-/// S. M. Rump, S. Oishi, "Accurate sum and dot product", 2005), which for the tiles of one block
-/// errs by less than 2^-72 of the sum of magnitudes. Not finite where it overflowed on the way.
-#[inline]
-fn sum_of_doubles(hi: &Lane<'_>, lo: &Lane<'_>, range: Range<usize>) -> DoubleDouble {
-    let tails = if lo.is_zero() { 0.0 } else { plain_sum(lo, range.clone()) };
-    if hi.is_constant() {
-        let value = f64::from_bits(hi.word(range.start));
+fn sum_of_doubles(lane: &Lane<'_>, tails: f64, range: Range<usize>) -> DoubleDouble {
+    if lane.is_constant() {
+        let value = f64::from_bits(lane.word(range.start));
         if value.abs() < PRODUCT_BOUND {
-            let product =
-                DoubleDouble::from_f64(value).times_f64(nearest_double(count(range.len())));
-            return product.plus_f64(tails);
+            let times = nearest_double(count(range.len()));
+            return DoubleDouble::from_f64(value).times_f64(times).plus_f64(tails);
         }
     }
-    let mut words = [0; CHUNK];
-    let (mut sum, mut errors) = (0.0, tails);
-    for chunk in chunks(range) {
-        let length = chunk.len();
-        hi.decode(chunk, &mut words);
-        for &word in &words[..length] {
-            let (next, error) = two_sum(sum, f64::from_bits(word));
-            sum = next;
-            errors += error;
-        }
-    }
+    let (sum, errors) = lane.fold_doubles(range, (0.0, tails), |(sum, errors), value| {
+        let (sum, error) = two_sum(sum, value);
+        (sum, errors + error)
+    });
     DoubleDouble::new(sum, errors)
-}
-
-/// The sum of the doubles of a lane, rounded at each step.
-fn plain_sum(lane: &Lane<'_>, range: Range<usize>) -> f64 {
-    let mut words = [0; CHUNK];
-    let mut sum = 0.0;
-    for chunk in chunks(range) {
-        let length = chunk.len();
-        lane.decode(chunk, &mut words);
-        sum += words[..length].iter().map(|&word| f64::from_bits(word)).sum::<f64>();
-    }
-    sum
 }
 
 /// Below this a value can be multiplied by a number of tiles.

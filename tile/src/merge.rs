@@ -74,7 +74,7 @@ pub(crate) fn add_integer_sum(slot: &Slot, into: &mut Accumulator, other: i128) 
 }
 
 #[inline]
-pub(crate) fn add_float_sum(slot: &Slot, into: &mut Accumulator, other: FloatSum) {
+fn add_float_sum(slot: &Slot, into: &mut Accumulator, other: FloatSum) {
     let own = slot.get_mut(&mut into.words);
     *own = FloatSum::from_words(*own).merge(other).words();
 }

@@ -193,6 +193,11 @@ impl Moments {
         self.rescaled(self.natural_scale())
     }
 
+    /// Whether the numbers are plain and none is so small that its square might lose bits.
+    fn is_tame(self) -> bool {
+        self.scale == Scale::Plain && (self.mean.hi == 0.0 || SMALL <= self.mean.hi.abs())
+    }
+
     fn is_zero(self) -> bool {
         self.mean.hi == 0.0 && self.m2.hi == 0.0
     }
@@ -215,11 +220,83 @@ impl Moments {
     }
 }
 
+/// The moments of many parts, merged at once. Distances are taken from the mean of the first part
+/// rather than from that of all, which takes no division per part; the sum of squares so found is
+/// too large by the square of the whole mean's distance, which is taken off at the end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pool {
+    count: u64,
+    /// What was merged one by one: the first part, and all once a part is not plain.
+    apart: Option<Moments>,
+    origin: DoubleDouble,
+    /// The sum of distances from the origin.
+    distances: DoubleDouble,
+    /// The sum of their squares and of the parts' M2.
+    squares: DoubleDouble,
+}
+
+impl Pool {
+    /// No parts.
+    pub(crate) const EMPTY: Self = Self {
+        count: 0,
+        apart: None,
+        origin: DoubleDouble::ZERO,
+        distances: DoubleDouble::ZERO,
+        squares: DoubleDouble::ZERO,
+    };
+
+    /// Adds the moments of `count` values.
+    #[inline]
+    pub(crate) fn add(&mut self, count: u64, part: Moments) {
+        if count == 0 {
+            return;
+        }
+        if self.apart.is_some() || !part.is_tame() || EXACT_COUNT_MAX < count {
+            return self.add_apart(count, part);
+        }
+        if self.count == 0 {
+            self.origin = part.mean;
+        }
+        let distance = part.mean.minus(self.origin);
+        let weighted = distance.times_f64(nearest_double(count));
+        self.distances = self.distances.plus(weighted);
+        self.squares = self.squares.plus(weighted.times(distance)).plus(part.m2);
+        self.count = self.count.saturating_add(count);
+    }
+
+    /// The number of values and their moments.
+    pub(crate) fn merged(self) -> (u64, Moments) {
+        if let Some(moments) = self.apart {
+            return (self.count, moments);
+        }
+        if self.count == 0 {
+            return (0, Moments::ZERO);
+        }
+        let offset = self.distances.divided_by(DoubleDouble::from_u64(self.count));
+        let m2 = self.squares.minus(offset.times(self.distances));
+        let moments = Moments {
+            mean: self.origin.plus(offset),
+            m2: if m2.hi < 0.0 { DoubleDouble::ZERO } else { m2 },
+            scale: Scale::Plain,
+        };
+        (self.count, moments.settled())
+    }
+
+    fn add_apart(&mut self, count: u64, part: Moments) {
+        let (before, moments) = self.merged();
+        self.apart = Some(moments.merge(before, part, count));
+        self.count = before.saturating_add(count);
+    }
+}
+
 /// The exponent between one scale and the next.
 const SCALE_STEP: i64 = 600;
 
 /// From this magnitude on, squares of values are too large to be summed as they are.
 const LARGE: f64 = power_of_two(460);
+
+/// The greatest count that is taken for a double: every integer up to it is one.
+const EXACT_COUNT_MAX: u64 = 1 << 53;
 
 /// Below this magnitude, squares of values are too small for a double-double.
 const SMALL: f64 = power_of_two(-300);

@@ -26,6 +26,12 @@ pub(crate) const fn index(value: u32) -> usize {
     value as usize
 }
 
+/// An index of 8 bits as one of this machine, where `usize::from` cannot be called.
+#[expect(clippy::as_conversions, reason = "From is not yet callable in constants")]
+pub(crate) const fn small_index(value: u8) -> usize {
+    value as usize
+}
+
 /// A count of this machine as a number of 64 bits.
 #[expect(clippy::as_conversions, reason = "usize has at most 64 bits wherever this runs")]
 pub(crate) const fn count(value: usize) -> u64 {
