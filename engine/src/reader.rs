@@ -17,7 +17,8 @@ use crate::limits::RANGE_TILE_COUNT_MAX;
 use crate::lookup::gather;
 use crate::plan::{Plan, ReadRequest, ViewPlan, selected_features};
 use crate::producer::ProducerTable;
-use crate::rollup::{Rollup, answer_columns};
+use crate::rollup::{Rollup, RowGroup, answer_columns};
+use crate::segment::GROUP_KEYS_MAX;
 use crate::version::Version;
 
 /// What readers and the writer share.
@@ -212,18 +213,23 @@ impl Request<'_> {
             ReadTime::Each(_) => None,
         };
         let mut walk = self.known_walk();
-        let mut per_row = None;
-        for (row, entity) in entities.iter().enumerate() {
-            if let ReadTime::Each(times) = time {
-                per_row = Some(self.frame(times[row], &mut walk));
-            }
-            let Some(frame) = per_row.as_ref().or(common.as_ref()) else {
-                unreachable!("a read has a common time or one per row");
-            };
-            rollup.push_row(frame, entity, &mut columns);
-            if per_row.is_some() || row == 0 {
-                for (column, selector) in columns.iter_mut().zip(&frame.selectors) {
-                    column.bounds.push(selector.bounds);
+        let mut group = RowGroup::default();
+        for (at, entities) in entities.chunks(GROUP_KEYS_MAX).enumerate() {
+            rollup.look_up(entities, &mut group);
+            for row in 0..entities.len() {
+                let position = at * GROUP_KEYS_MAX + row;
+                let own = match time {
+                    ReadTime::Each(times) => Some(self.frame(times[position], &mut walk)),
+                    ReadTime::Now | ReadTime::At(_) => None,
+                };
+                let Some(frame) = own.as_ref().or(common.as_ref()) else {
+                    unreachable!("a read has a common time or one per row");
+                };
+                rollup.push_row(frame, &group, row, &mut columns);
+                if own.is_some() || position == 0 {
+                    for (column, selector) in columns.iter_mut().zip(&frame.selectors) {
+                        column.bounds.push(selector.bounds);
+                    }
                 }
             }
         }

@@ -1,16 +1,15 @@
 //! Owns the window read of one entity in one view: one backward pass over its sources answers all
 //! windows of a frame. Knows nothing of names, requests or clocks.
 
-use std::ops::ControlFlow;
-
 use tilekv_tile::{Accumulator, AnswerColumn, Block, Status, Value, Values};
 
 use crate::catalog::View;
 use crate::frame::Frame;
-use crate::lookup::{Source, for_each_source, hide_block, hide_entry, is_present};
-use crate::overlay::Entry;
+use crate::lookup::{Source, hide_block, hide_entry, is_present};
+use crate::overlay::{Entry, Overlay};
 use crate::plan::ViewPlan;
 use crate::ranges::{TimeRange, add_range, for_each_visible};
+use crate::segment::{Chunk, Segment, SegmentView};
 use crate::version::Version;
 
 /// What the rows of one view share while they are read: reused from row to row.
@@ -19,6 +18,10 @@ pub(crate) struct Rollup<'a> {
     version: &'a Version,
     view: &'a View,
     plan: &'a ViewPlan,
+    /// The overlays that hold the view, newest first.
+    overlays: Vec<&'a Overlay>,
+    /// The segments that hold the view, newest first.
+    segments: Vec<(&'a Segment, &'a SegmentView)>,
     /// What each interval's tiles merge to; with the chain before it, once the pass is over.
     accumulators: Vec<Accumulator>,
     /// How many stored tiles went into each.
@@ -29,13 +32,27 @@ pub(crate) struct Rollup<'a> {
     hiding: Vec<TimeRange>,
 }
 
+/// Rows that are looked up together.
+#[derive(Debug, Default)]
+pub(crate) struct RowGroup<'a> {
+    keys: Vec<(u64, &'a [u8])>,
+    /// Where each segment holds each row: all rows of the newest segment, then of the next.
+    found: Vec<Option<Chunk<'a>>>,
+}
+
 impl<'a> Rollup<'a> {
     /// A rollup for rows of `view`.
     pub(crate) fn new(version: &'a Version, view: &'a View, plan: &'a ViewPlan) -> Self {
+        let overlays = version.overlays.iter().map(|overlay| &**overlay);
+        let segments = version.segments.iter().map(|segment| &**segment);
         Self {
             version,
             view,
             plan,
+            overlays: overlays.filter(|overlay| overlay.view(view.id).is_some()).collect(),
+            segments: segments
+                .filter_map(|segment| Some((segment, segment.view(view.id)?)))
+                .collect(),
             accumulators: Vec::new(),
             tiles: Vec::new(),
             hidden: Vec::new(),
@@ -43,18 +60,28 @@ impl<'a> Rollup<'a> {
         }
     }
 
-    /// Reads the windows of `frame` for one entity and appends a row to `columns`.
-    pub(crate) fn push_row(&mut self, frame: &Frame, entity: &[u8], columns: &mut [AnswerColumn]) {
-        let hash = self.version.hash(self.view.id, entity);
+    /// Looks up at most [`GROUP_KEYS_MAX`] rows in all segments.
+    pub(crate) fn look_up(&self, entities: &[&'a [u8]], group: &mut RowGroup<'a>) {
+        group.keys.clear();
+        group.found.clear();
+        let key = |&entity: &&'a [u8]| (self.version.hash(self.view.id, entity), entity);
+        group.keys.extend(entities.iter().map(key));
+        for (segment, _) in &self.segments {
+            segment.find_group(self.view.id, &group.keys, &mut group.found);
+        }
+    }
+
+    /// Reads the windows of `frame` for one row of `group` and appends it to `columns`.
+    pub(crate) fn push_row(
+        &mut self,
+        frame: &Frame,
+        group: &RowGroup<'a>,
+        row: usize,
+        columns: &mut [AnswerColumn],
+    ) {
+        let (hash, entity) = group.keys[row];
         self.reset(frame.intervals.len());
-        let version = self.version;
-        for_each_source(version, self.view.id, hash, entity, |source| {
-            self.fold(frame, source);
-            for (from, to) in self.hiding.drain(..) {
-                add_range(&mut self.hidden, from, to);
-            }
-            ControlFlow::Continue(())
-        });
+        self.fold_sources(frame, group, row);
         self.chain(frame);
         let mut seen = None;
         for (index, selector) in frame.selectors.iter().enumerate() {
@@ -75,6 +102,22 @@ impl<'a> Rollup<'a> {
         }
     }
 
+    fn fold_sources(&mut self, frame: &Frame, group: &RowGroup<'a>, row: usize) {
+        let (hash, entity) = group.keys[row];
+        for at in 0..self.overlays.len() {
+            let overlay = self.overlays[at];
+            overlay.with_entry(hash, self.view.id, entity, |entry| {
+                self.fold(frame, Source::Entry(entry));
+            });
+        }
+        for at in 0..self.segments.len() {
+            let (segment, view) = self.segments[at];
+            if let Some(chunk) = group.found[at * group.keys.len() + row] {
+                self.fold(frame, Source::Chunks(segment, view, chunk));
+            }
+        }
+    }
+
     fn value(&self, selector: usize, interval: usize) -> Value {
         self.plan.selectors[selector].finisher.finish(&self.accumulators[interval])
     }
@@ -89,15 +132,19 @@ impl<'a> Rollup<'a> {
     }
 
     fn fold(&mut self, frame: &Frame, source: Source<'_>) {
+        let span = self.view.span();
         match source {
             Source::Entry(entry) => {
                 self.fold_entry(frame, entry);
-                hide_entry(entry, self.view.span(), &mut self.hiding);
+                hide_entry(entry, span, &mut self.hiding);
             }
             Source::Chunks(..) => source.for_each_block(|block| {
                 self.fold_block(frame, block);
-                hide_block(block, self.view.span(), &mut self.hiding);
+                hide_block(block, span, &mut self.hiding);
             }),
+        }
+        for (from, to) in self.hiding.drain(..) {
+            add_range(&mut self.hidden, from, to);
         }
     }
 

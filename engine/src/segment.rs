@@ -125,6 +125,29 @@ impl Segment {
         }
     }
 
+    /// Looks up several entities of one view, a stage at a time over all of them: the loads of a
+    /// stage do not depend on each other, so that their memory latencies overlap.
+    pub(crate) fn find_group<'a>(
+        &'a self,
+        view: ViewId,
+        keys: &[(u64, &[u8])],
+        found: &mut Vec<Option<Chunk<'a>>>,
+    ) {
+        let mut homes = [EMPTY_SLOT; GROUP_KEYS_MAX];
+        assert!(keys.len() <= homes.len(), "a group of at most {GROUP_KEYS_MAX} keys");
+        if !self.slots.is_empty() {
+            for (home, (hash, _)) in homes.iter_mut().zip(keys) {
+                *home = self.slots[slot_home(*hash, self.slots.len())];
+            }
+        }
+        let touched = homes.iter().fold(0, |touched, home| {
+            let at = index(home & OFFSET_MASK);
+            touched ^ self.data.get(at).copied().unwrap_or(0)
+        });
+        std::hint::black_box(touched);
+        found.extend(keys.iter().map(|(hash, entity)| self.find(*hash, view, entity)));
+    }
+
     /// The later chunk of the same entity, if there is one.
     pub(crate) fn next_chunk(&self, chunk: &Chunk<'_>) -> Option<Chunk<'_>> {
         chunk.continues.then(|| self.chunk_at(chunk.next))
@@ -206,6 +229,8 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const FLAG_CONTINUES: u16 = 1;
 /// The entry is the last of its page.
 pub(crate) const FLAG_PAGE_END: u16 = 2;
+/// Entities that [`Segment::find_group`] takes at once.
+pub(crate) const GROUP_KEYS_MAX: usize = 16;
 /// A slot that holds nothing.
 pub(crate) const EMPTY_SLOT: u64 = 0;
 
