@@ -203,6 +203,17 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_table_is_named_as_such() {
+        let (_, frame) = encoded(&[b"first", b"", b"third record"]);
+        for at in HEADER_BYTES..HEADER_BYTES + 3 * TABLE_ENTRY_BYTES {
+            let mut flipped = frame.clone();
+            flipped[at] ^= 1;
+            let fault = decoded(&flipped).unwrap_err();
+            assert!(matches!(fault, FrameFault::TableChecksum { .. }), "byte {at}: {fault}");
+        }
+    }
+
+    #[test]
     fn limits_hold_on_both_sides() {
         let most = vec![[0_u8; 0]; BATCH_RECORDS_MAX];
         assert!(BatchSize::of(&most).is_ok());

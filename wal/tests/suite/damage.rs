@@ -180,6 +180,26 @@ fn append_expected(replayed: &[Record], from: usize) -> Vec<Record> {
 }
 
 #[test]
+fn a_sound_frame_in_the_wrong_place_is_refused() {
+    // Each with a good checksum of its own: what is wrong is where it stands ([WAL-22]).
+    let (disk, _) = written_log();
+    let all = all_frames(&disk);
+    let (name, frame) = &all[4];
+    for (at, what) in [(8, "salt"), (16, "LSN"), (48, "follows checksum")] {
+        let mut contents = disk.contents(name).unwrap();
+        contents[frame.offset + at] ^= 0x40;
+        let crc = crc32fast::hash(&contents[frame.offset..frame.offset + 60]);
+        contents[frame.offset + 60..frame.offset + 64].copy_from_slice(&crc.to_le_bytes());
+        let disk = disk.fork();
+        disk.put(name, &contents);
+        let error = open(&disk, 0).map(|_| ()).unwrap_err();
+        let WalError::Corrupt { lsn, found, .. } = &error else { panic!("{what}: {error}") };
+        assert_eq!(lsn.number(), frame.first_lsn, "{what}");
+        assert!(found.contains(what), "{what}: {found}");
+    }
+}
+
+#[test]
 fn a_file_of_another_version_is_refused_and_left_as_it_is() {
     let (disk, _) = written_log();
     let name = log_files(&disk).pop().unwrap();
