@@ -225,6 +225,20 @@ fn a_full_disk_refuses_a_batch_and_nothing_else() {
 }
 
 #[test]
+fn a_file_that_cannot_grow_goes_on_once_it_can() {
+    let disk = sound_disk();
+    let (mut log, _, _) = open(&disk, 0).unwrap();
+    append(&mut log, &[1000]).unwrap();
+    disk.set_faults(SimFaults { capacity_bytes: Some(14_000), ..SimFaults::default() });
+    assert!(matches!(append(&mut log, &[7000]), Err(WalError::NoSpace { .. })), "[WAL-14]");
+    assert_eq!(log.sync().unwrap(), Lsn::new(1), "what was written before can be synced");
+    disk.set_faults(SimFaults::default());
+    append(&mut log, &[7000]).unwrap();
+    assert_eq!((log.sync().unwrap(), log.file_count()), (Lsn::new(2), 1));
+    assert_eq!(open(&disk, 0).unwrap().2.len(), 2);
+}
+
+#[test]
 fn a_log_opens_on_a_full_disk() {
     let disk = sound_disk();
     let (mut log, _, _) = open(&disk, 0).unwrap();

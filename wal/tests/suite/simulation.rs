@@ -302,6 +302,9 @@ impl Life {
 /// Errors of the disk are to be expected; a refusal is a bug, since nothing was damaged.
 fn fatal(error: &WalError) -> Outcome {
     match error {
+        WalError::Failed { source, .. } if source.is_no_space() => {
+            Err(format!("a full disk stopped the log: {error}"))
+        }
         WalError::Disk { .. } | WalError::Failed { .. } | WalError::Poisoned { .. } => Ok(()),
         error => Err(format!("refused: {error}")),
     }
