@@ -405,11 +405,7 @@ impl Committer {
 impl Answered {
     fn into_outcomes(self) -> WriteOutcomes {
         let outcomes = self.answers.into_iter().map(|(tag, answer)| (tag, answer.into_result()));
-        WriteOutcomes {
-            outcomes: outcomes.collect(),
-            bytes: self.bytes,
-            started: self.started,
-        }
+        WriteOutcomes { outcomes: outcomes.collect(), bytes: self.bytes, started: self.started }
     }
 }
 

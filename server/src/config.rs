@@ -245,7 +245,8 @@ impl Reader<'_> {
 
     fn bytes(&self, name: &'static str, least: usize, most: usize) -> Result<usize, ConfigError> {
         let expected = || format!("bytes from {least} to {most}, such as 64MiB");
-        let bytes = size::parse(&self.value(name).text).ok_or_else(|| self.bad(name, expected()))?;
+        let bytes =
+            size::parse(&self.value(name).text).ok_or_else(|| self.bad(name, expected()))?;
         if (least..=most).contains(&bytes) { Ok(bytes) } else { Err(self.bad(name, expected())) }
     }
 
@@ -304,9 +305,8 @@ fn read_password(reader: &Reader<'_>, path: &Path) -> Result<String, ConfigError
         .map_err(|source| ConfigError::ReadPassword { path: shown, source })?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() || line.len() > PASSWORD_BYTES_MAX {
-        let expected = format!(
-            "a file whose first line is a password of 1 to {PASSWORD_BYTES_MAX} bytes"
-        );
+        let expected =
+            format!("a file whose first line is a password of 1 to {PASSWORD_BYTES_MAX} bytes");
         return Err(reader.bad("auth_password_file", expected));
     }
     Ok(line.to_owned())

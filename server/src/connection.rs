@@ -149,7 +149,10 @@ impl Connection {
     }
 
     fn has_work(&self) -> bool {
-        self.is_unfinished || self.has_news || self.inbox.has_deliveries() || self.has_runnable_input()
+        self.is_unfinished
+            || self.has_news
+            || self.inbox.has_deliveries()
+            || self.has_runnable_input()
     }
 
     /// Whether the input holds commands that only a budget has kept from being run, and the budget
@@ -173,11 +176,15 @@ impl Connection {
     /// Answers deliveries and runs commands; false if the turn ended before the commands did.
     fn run_commands(&mut self, turn: &Turn<'_>) -> bool {
         self.take_deliveries(turn);
-        let goes_on = match &mut self.face {
+        self.advance(turn) && self.run_input(turn) && self.advance(turn)
+    }
+
+    /// Runs commands that waited for others, or that EXEC has just let go.
+    fn advance(&mut self, turn: &Turn<'_>) -> bool {
+        match &mut self.face {
             Face::Resp(face) => face.advance(&mut self.exchange, turn),
             Face::Unknown | Face::Native(_) => true,
-        };
-        goes_on && self.run_input(turn)
+        }
     }
 
     fn take_deliveries(&mut self, turn: &Turn<'_>) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use tilekv_engine::ViewFreshness;
@@ -62,7 +62,7 @@ impl PageWriter<'_> {
     {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in rows {
-            metric.encode_family(&labels.as_slice())?.encode_gauge(value)?;
+            row(&mut metric, labels, |metric| metric.encode_gauge(value))?;
         }
         Ok(())
     }
@@ -74,9 +74,9 @@ impl PageWriter<'_> {
     fn counters(&mut self, name: &str, help: &str, rows: &[(Labels, u64)]) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in rows {
-            metric
-                .encode_family(&labels.as_slice())?
-                .encode_counter::<NoLabelSet, u64, u64>(value, None)?;
+            row(&mut metric, labels, |metric| {
+                metric.encode_counter::<NoLabelSet, u64, u64>(value, None)
+            })?;
         }
         Ok(())
     }
@@ -92,15 +92,25 @@ impl PageWriter<'_> {
         for (labels, snapshot) in rows {
             let ends = bounds.iter().map(Duration::as_secs_f64).chain([f64::MAX]);
             let buckets: Vec<(f64, u64)> = ends.zip(snapshot.counts(&bounds)).collect();
-            metric.encode_family(&labels.as_slice())?.encode_histogram::<NoLabelSet>(
-                snapshot.sum_seconds(),
-                snapshot.count(),
-                &buckets,
-                None,
-            )?;
+            let (sum, count) = (snapshot.sum_seconds(), snapshot.count());
+            row(&mut metric, labels, |metric| {
+                metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+            })?;
         }
         Ok(())
     }
+}
+
+/// Writes one row; a row without labels has no braces either.
+fn row(
+    metric: &mut MetricEncoder<'_>,
+    labels: &Labels,
+    write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    if labels.is_empty() {
+        return write(metric);
+    }
+    write(&mut metric.encode_family(&labels.as_slice())?)
 }
 
 fn write_process(page: &mut PageWriter<'_>, shared: &Shared) -> fmt::Result {

@@ -44,12 +44,8 @@ impl Lifecycle {
 
     /// Recovery has ended; has no effect once a shutdown was asked for.
     pub(crate) fn begin_serving(&self) {
-        let _ = self.stage.compare_exchange(
-            RECOVERING,
-            SERVING,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let _ =
+            self.stage.compare_exchange(RECOVERING, SERVING, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Asks for a shutdown; `reason` goes to the log. False if one was asked for before.

@@ -13,8 +13,7 @@ use crate::config::LogFormat;
 
 /// Installs the process's log writer. Called once, before the first log line.
 pub(crate) fn install(format: LogFormat, level: Level) {
-    let builder =
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level);
     match format {
         LogFormat::Text => {
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());

@@ -42,6 +42,8 @@ mod signals;
 mod size;
 mod slow;
 mod stamp;
+#[cfg(test)]
+mod testing;
 mod worker;
 mod write_queue;
 

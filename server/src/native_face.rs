@@ -152,9 +152,7 @@ impl NativeFace {
             Request::Events(events) => {
                 self.write(exchange, turn, tag, TileCommand::Events(events), bytes)
             }
-            Request::Tile(tile) => {
-                self.write(exchange, turn, tag, TileCommand::Write(tile), bytes)
-            }
+            Request::Tile(tile) => self.write(exchange, turn, tag, TileCommand::Write(tile), bytes),
             Request::Command(arguments) => {
                 self.command(exchange, turn, id, &arguments);
                 return;
@@ -244,12 +242,7 @@ impl NativeFace {
         Ok(self.prepared.len() - 1)
     }
 
-    fn release(
-        &mut self,
-        exchange: &mut Exchange,
-        id: u64,
-        plan: u32,
-    ) -> Result<(), ErrorReply> {
+    fn release(&mut self, exchange: &mut Exchange, id: u64, plan: u32) -> Result<(), ErrorReply> {
         let index = usize::try_from(plan).unwrap_or(usize::MAX);
         let released = self.prepared.get_mut(index).and_then(Option::take);
         released.map(|_| ()).ok_or_else(|| no_plan(plan))?;

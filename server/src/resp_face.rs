@@ -305,3 +305,177 @@ fn emit_array_header(exchange: &mut Exchange, count: usize) {
         assert!(written.is_ok(), "a growing buffer takes every byte");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Rig;
+
+    const VIEW: &str = "VIEW.CREATE v TILE 1m COLUMNS 1 x:i64 FEATURES 2 n=count() s=sum(x)\r\n";
+    const READ: &str = "WINDOW.GET v e n@lifetime s@lifetime\r\n";
+
+    fn add(value: i64) -> String {
+        format!("TILE.ADD v e 1000 x {value}\r\n")
+    }
+
+    fn producer_add(sequence: u64, value: &str) -> String {
+        format!("TILE.ADD v e 1000 x {value} PRODUCER p {sequence}\r\n")
+    }
+
+    #[test]
+    fn a_read_sees_the_writes_before_it_and_none_behind() {
+        let mut rig = Rig::new();
+        let input = [VIEW, READ, &add(1), &add(2), READ, "PING\r\n", &add(4), READ].concat();
+        let expected = "+OK\r\n*2\r\n:0\r\n$-1\r\n:1\r\n:1\r\n*2\r\n:2\r\n:3\r\n+PONG\r\n:1\r\n\
+                        *2\r\n:3\r\n:7\r\n";
+        assert_eq!(rig.talk(&input), expected);
+    }
+
+    #[test]
+    fn any_split_of_the_input_answers_the_same() {
+        let input = [VIEW, &add(1), READ, "MULTI\r\n", &add(2), READ, "EXEC\r\n", "NOPE\r\n", READ]
+            .concat();
+        let mut rig = Rig::new();
+        let whole = rig.talk(&input);
+        assert!(whole.contains("+QUEUED") && whole.contains("-ERR unknown command"), "{whole}");
+        for piece_bytes in [1, 2, 7, 30] {
+            let mut rig = Rig::new();
+            let mut replies = String::new();
+            for piece in input.as_bytes().chunks(piece_bytes) {
+                replies += &rig.talk(std::str::from_utf8(piece).unwrap());
+            }
+            assert_eq!(replies, whole, "pieces of {piece_bytes}");
+        }
+    }
+
+    #[test]
+    fn writes_that_follow_each_other_share_a_commit() {
+        let mut rig = Rig::new();
+        rig.talk(VIEW);
+        let before = rig.commit_count();
+        let writes: String = (0..500).map(add).collect();
+        assert_eq!(rig.talk(&writes), ":1\r\n".repeat(500));
+        assert_eq!(rig.commit_count() - before, 1);
+    }
+
+    #[test]
+    fn a_transaction_answers_one_array_in_order() {
+        let mut rig = Rig::new();
+        let input = [VIEW, "MULTI\r\n", READ, &add(5), READ, "PING\r\n", "EXEC\r\n", READ].concat();
+        let expected = "+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*4\r\n\
+                        *2\r\n:0\r\n$-1\r\n:1\r\n*2\r\n:1\r\n:5\r\n+PONG\r\n*2\r\n:1\r\n:5\r\n";
+        assert_eq!(rig.talk(&input), expected);
+    }
+
+    #[test]
+    fn a_refused_command_makes_exec_refuse() {
+        let mut rig = Rig::new();
+        let replies = rig.talk("MULTI\r\nPING\r\nNOPE\r\nEXEC\r\nEXEC\r\nDISCARD\r\nPING\r\n");
+        let starts: Vec<&str> = replies.lines().map(|line| &line[..line.len().min(10)]).collect();
+        let expected =
+            ["+OK", "+QUEUED", "-ERR unkno", "-EXECABORT", "-ERR EXEC ", "-ERR DISCA", "+PONG"];
+        assert_eq!(starts, expected);
+    }
+
+    #[test]
+    fn what_follows_a_refused_producer_write_is_refused_until_it_comes_back() {
+        let mut rig = Rig::new();
+        rig.talk(VIEW);
+        let input: String = [
+            producer_add(1, "1"),
+            producer_add(2, "bad"),
+            producer_add(3, "3"),
+            producer_add(4, "4"),
+            producer_add(2, "2"),
+            producer_add(3, "3"),
+        ]
+        .concat();
+        let replies = rig.talk(&input);
+        let codes: Vec<&str> =
+            replies.lines().map(|line| line.split(" an").next().unwrap()).collect();
+        assert_eq!(codes[0], ":1");
+        assert!(codes[1].starts_with("-BADVALUE"), "{replies}");
+        assert_eq!(codes[2..4], ["-OUTOFORDER 1", "-OUTOFORDER 1"]);
+        assert_eq!(codes[4..], [":1", ":1"]);
+        assert_eq!(rig.talk(READ), "*2\r\n:3\r\n:6\r\n");
+    }
+
+    #[test]
+    fn a_syntax_error_of_a_producer_counts_as_a_refusal() {
+        let mut rig = Rig::new();
+        rig.talk(VIEW);
+        let wrong = "TILE.ADD v e yesterday x 1 PRODUCER p 2\r\n";
+        let input =
+            [&producer_add(1, "1"), wrong, &producer_add(3, "3"), &producer_add(2, "2")].concat();
+        let replies = rig.talk(&input);
+        let lines: Vec<&str> = replies.lines().collect();
+        assert_eq!((lines[0], lines[3]), (":1", ":1"), "{replies}");
+        assert!(lines[1].starts_with("-BADVALUE") || lines[1].starts_with("-ERR"), "{replies}");
+        assert!(lines[2].starts_with("-OUTOFORDER 1 "), "{replies}");
+    }
+
+    #[test]
+    fn a_full_queue_is_said_and_counts_as_a_refusal() {
+        let mut rig = Rig::new();
+        rig.talk(VIEW);
+        let taken = rig.fill_write_queue();
+        let busy = rig.talk(&producer_add(1, "1"));
+        assert!(busy.starts_with("-BUSY "), "{busy}");
+        rig.shared.write_queue.release(taken, std::time::Duration::from_millis(1));
+        let replies = rig.talk(&[producer_add(2, "2"), producer_add(1, "1")].concat());
+        let lines: Vec<&str> = replies.lines().collect();
+        assert!(lines[0].starts_with("-OUTOFORDER - "), "{replies}");
+        assert_eq!(lines[1], ":1");
+    }
+
+    #[test]
+    fn a_protocol_error_is_answered_last() {
+        let mut rig = Rig::new();
+        let replies = rig.talk(&[VIEW, &add(1), READ, "*1\r\n:5\r\nPING\r\n"].concat());
+        let rest = replies.strip_prefix("+OK\r\n:1\r\n*2\r\n:1\r\n:1\r\n").unwrap();
+        assert!(rest.starts_with("-ERR Protocol error: expected '$'"), "{rest}");
+        assert_eq!(rest.lines().count(), 1);
+        assert!(rig.exchange.session.closing);
+    }
+
+    #[test]
+    fn replies_can_be_skipped() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.talk("CLIENT REPLY SKIP\r\nPING\r\nECHO a\r\n"), "$1\r\na\r\n");
+        assert_eq!(rig.talk("CLIENT REPLY OFF\r\nPING\r\nPING\r\n"), "");
+        assert_eq!(rig.talk("PING\r\nCLIENT REPLY ON\r\nPING\r\n"), "+OK\r\n+PONG\r\n");
+        let skipped = "MULTI\r\nPING\r\nPING\r\nCLIENT REPLY SKIP\r\n";
+        assert_eq!(rig.talk(skipped), "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
+        rig.talk("DISCARD\r\n");
+    }
+
+    #[test]
+    fn quit_ends_the_conversation_after_what_came_before() {
+        let mut rig = Rig::new();
+        let replies = rig.talk(&[VIEW, &add(1), "QUIT\r\nPING\r\n"].concat());
+        assert_eq!(replies, "+OK\r\n:1\r\n+OK\r\n");
+        assert!(rig.exchange.session.closing);
+    }
+
+    #[test]
+    fn commands_behind_a_write_are_bounded() {
+        let mut rig = Rig::new();
+        rig.talk(VIEW);
+        let taken = rig.feed(&(add(1) + &"PING\r\n".repeat(HELD_COMMAND_COUNT_MAX + 100)));
+        assert_eq!(taken, HELD_COMMAND_COUNT_MAX + 1);
+        rig.settle();
+        assert_eq!(rig.output(), format!(":1\r\n{}", "+PONG\r\n".repeat(HELD_COMMAND_COUNT_MAX)));
+        rig.feed("");
+        assert_eq!(rig.output(), "+PONG\r\n".repeat(100));
+    }
+
+    #[test]
+    fn nothing_but_authentication_before_the_password() {
+        let mut rig = Rig::with_password("secret");
+        let replies = rig.talk("PING\r\nAUTH wrong\r\nAUTH default secret\r\nPING\r\n");
+        let lines: Vec<&str> = replies.lines().collect();
+        assert!(lines[0].starts_with("-NOAUTH"), "{replies}");
+        assert!(lines[1].starts_with("-WRONGPASS"), "{replies}");
+        assert_eq!(lines[2..], ["+OK", "+PONG"]);
+    }
+}

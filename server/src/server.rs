@@ -37,10 +37,13 @@ use crate::{durability, machine, memory, size, worker};
 pub(crate) type StartError = Box<dyn std::error::Error>;
 
 /// The ends of queues that the started threads take.
-struct Ends {
-    mailboxes: Vec<UnboundedReceiver<Parcel>>,
-    scans: Receiver<SlowRequest>,
-    orders: Receiver<Order>,
+pub(crate) struct Ends {
+    /// One per network thread.
+    pub(crate) mailboxes: Vec<UnboundedReceiver<Parcel>>,
+    /// For the slow worker.
+    pub(crate) scans: Receiver<SlowRequest>,
+    /// For the committer.
+    pub(crate) orders: Receiver<Order>,
 }
 
 /// Runs a server until it is told to stop.
@@ -135,7 +138,8 @@ fn options(config: &Config) -> EngineOptions {
     EngineOptions { overlay_bytes_max, ..standard }
 }
 
-fn share(
+/// What all threads share, and the ends of its queues.
+pub(crate) fn share(
     config: Config,
     clock: Clock,
     lifecycle: Arc<Lifecycle>,
@@ -242,10 +246,7 @@ fn join_until(thread: &JoinHandle<()>, deadline: Instant) -> bool {
     true
 }
 
-fn spawn(
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 

@@ -82,8 +82,9 @@ impl Worker {
         let mut draining = self.shared.lifecycle.draining();
         tokio::task::spawn_local(Rc::clone(&self).hand_out(mailbox));
         tokio::task::spawn_local(Rc::clone(&self).sweep());
-        let accepting =
-            tokio::task::spawn_local(Rc::clone(&self).accept(tokio::net::TcpListener::from_std(listener)?));
+        let accepting = tokio::task::spawn_local(
+            Rc::clone(&self).accept(tokio::net::TcpListener::from_std(listener)?),
+        );
         let _ = draining.wait_for(|draining| *draining).await;
         accepting.abort();
         self.is_draining.set(true);

@@ -42,11 +42,7 @@ fn quit(session: &mut Session) -> Reply {
 }
 
 /// All of what HELLO asks for takes effect, or nothing.
-fn hello(
-    context: &Context<'_>,
-    session: &mut Session,
-    asked: Hello,
-) -> Result<Reply, ErrorReply> {
+fn hello(context: &Context<'_>, session: &mut Session, asked: Hello) -> Result<Reply, ErrorReply> {
     if let Some(credentials) = &asked.credentials {
         authenticate(context, session, credentials)?;
     } else if !session.authenticated {
@@ -124,8 +120,7 @@ pub(crate) fn authenticate(
 
 /// Takes as long for a nearly right password as for a wholly wrong one.
 fn equal_in_constant_time(given: &[u8], wanted: &[u8]) -> bool {
-    let differences =
-        given.iter().zip(wanted).fold(0, |seen, (left, right)| seen | (left ^ right));
+    let differences = given.iter().zip(wanted).fold(0, |seen, (left, right)| seen | (left ^ right));
     given.len() == wanted.len() && std::hint::black_box(differences) == 0
 }
 
@@ -212,9 +207,7 @@ fn kill(
     match (filter.form, count) {
         (KillForm::Address, 0) => Err(ErrorReply::usage("No such client")),
         (KillForm::Address, _) => Ok(Reply::OK),
-        (KillForm::Filters, count) => {
-            Ok(Reply::unsigned(u64::try_from(count).unwrap_or(u64::MAX)))
-        }
+        (KillForm::Filters, count) => Ok(Reply::unsigned(u64::try_from(count).unwrap_or(u64::MAX))),
     }
 }
 

@@ -94,9 +94,8 @@ fn explanation(explanation: Explanation) -> Reply {
 }
 
 fn ranges(ranges: &[(i64, i64)]) -> Reply {
-    let pair = |(from, to): &(i64, i64)| {
-        Reply::Array(vec![Reply::Integer(*from), Reply::Integer(*to)])
-    };
+    let pair =
+        |(from, to): &(i64, i64)| Reply::Array(vec![Reply::Integer(*from), Reply::Integer(*to)]);
     Reply::Array(ranges.iter().map(pair).collect())
 }
 
