@@ -10,7 +10,6 @@ use crate::frame::encode_lane;
 use crate::lane::{Descriptor, Lane, LaneKind};
 use crate::layout::{LaneShape, Layout, Slot};
 use crate::number::{count, index};
-use smallvec::SmallVec;
 
 /// A tile to be encoded.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +34,7 @@ pub struct Block<'a> {
     clears: &'a [[u8; CLEAR_BYTES]],
     base_bits: &'a [u8],
     starts: Lane<'a>,
-    /// The payload of each lane, as an offset from the beginning of the block.
-    offsets: Offsets,
+    marks: LaneMarks,
 }
 
 /// Appends the block of these tiles, ascending by start, to `out`. `clears` are half-open ranges
@@ -88,25 +86,27 @@ impl<'a> Block<'a> {
     /// which it is an extension. Any bytes that pass can be read in full without a panic; whether
     /// they are those that were written is for a checksum to say.
     pub fn parse(bytes: &'a [u8], layout: &'a Layout, tile_span: i64) -> Result<Self, TileError> {
-        Self::parse_as(bytes, layout, tile_span, Trust::Foreign)
+        Self::parse_as(bytes, layout, tile_span, Trust::Foreign).map_err(Problem::into_error)
     }
 
     /// Reads bytes that [`Block::parse`] has accepted before, under the same layout and tile size:
     /// what takes time in the number of tiles is not checked again.
+    #[inline]
     pub fn parse_again(
         bytes: &'a [u8],
         layout: &'a Layout,
         tile_span: i64,
     ) -> Result<Self, TileError> {
-        Self::parse_as(bytes, layout, tile_span, Trust::Parsed)
+        Self::parse_as(bytes, layout, tile_span, Trust::Parsed).map_err(Problem::into_error)
     }
 
+    #[inline]
     fn parse_as(
         bytes: &'a [u8],
         layout: &'a Layout,
         tile_span: i64,
         trust: Trust,
-    ) -> Result<Self, TileError> {
+    ) -> Result<Self, Problem> {
         assert!(0 < tile_span, "a tile size is positive");
         let Some((header, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             return Err(corrupt(0, "a header of 6 bytes", bytes.len()));
@@ -114,7 +114,7 @@ impl<'a> Block<'a> {
         let [count_low, count_high, components_low, components_high, flags, starts] = *header;
         let flags = Flags(flags);
         if !flags.is_valid() {
-            return Err(corrupt(FLAGS_AT, "known flags, the rest zero", flags.0));
+            return Err(corrupt(FLAGS_AT, "known flags, the rest zero", usize::from(flags.0)));
         }
         let component_count = usize::from(u16::from_le_bytes([components_low, components_high]));
         if layout.components().len() < component_count {
@@ -128,10 +128,12 @@ impl<'a> Block<'a> {
         let clears = cursor.clears(flags)?;
         let base_bits =
             cursor.take(if flags.has_base_bits() { tile_count.div_ceil(8) } else { 0 })?;
-        let starts = cursor.starts(flags, Descriptor(starts))?;
-        let offsets = cursor.lanes(lanes, descriptors)?;
+        let starts = Descriptor(starts);
+        let starts_at = cursor.starts(flags, starts)?;
+        let mut marks = LaneMarks::new(lanes.len());
+        cursor.lanes(lanes, descriptors, &mut marks)?;
         if cursor.at != bytes.len() {
-            return Err(corrupt(cursor.at, "the end of the block", bytes.len() - cursor.at));
+            return Err(corrupt(cursor.at, "the end of the block", bytes.len()));
         }
         Ok(Self {
             layout,
@@ -142,8 +144,8 @@ impl<'a> Block<'a> {
             flags,
             clears,
             base_bits,
-            starts,
-            offsets,
+            starts: Lane::new(starts, INTEGERS, tile_count, &bytes[starts_at..]),
+            marks,
         })
     }
 
@@ -266,14 +268,30 @@ impl<'a> Block<'a> {
     pub(crate) fn texts(&self, slot: &Slot) -> (Lane<'a>, &'a [u8]) {
         let at = index(slot.lane) + slot.word_count();
         let payload = self.descriptor(at).payload_bytes(self.tile_count);
-        let from = index(self.offsets[at]) + payload + TEXT_LENGTH_BYTES;
+        let from = self.lane_offset(at) + payload + TEXT_LENGTH_BYTES;
         (self.lane_at(at), &self.bytes[from..])
     }
 
     #[inline]
     fn lane_at(&self, at: usize) -> Lane<'a> {
-        let payload = &self.bytes[index(self.offsets[at])..];
+        let payload = &self.bytes[self.lane_offset(at)..];
         Lane::new(self.descriptor(at), self.layout.lanes()[at].kind, self.tile_count, payload)
+    }
+
+    /// Where a lane's payload begins.
+    #[inline]
+    fn lane_offset(&self, lane: usize) -> usize {
+        let (mut before, mut at) = self.marks.at_or_before(lane);
+        while before < lane {
+            at += self.descriptor(before).payload_bytes(self.tile_count);
+            if self.layout.lanes()[before].is_text {
+                let mut total = [0; TEXT_LENGTH_BYTES];
+                total.copy_from_slice(&self.bytes[at..at + TEXT_LENGTH_BYTES]);
+                at += TEXT_LENGTH_BYTES + index(u32::from_le_bytes(total));
+            }
+            before += 1;
+        }
+        at
     }
 
     /// Whether the lanes of a component after its first are all zero.
@@ -290,8 +308,40 @@ impl<'a> Block<'a> {
     }
 }
 
-/// Where lanes begin: on the stack for as many lanes as common views have.
-type Offsets = SmallVec<[u32; 24]>;
+/// Where lanes begin: every one where there are few, every so many where there are more, so that
+/// no memory is allocated for any.
+#[derive(Debug, Clone, Copy)]
+struct LaneMarks {
+    /// The payload of every 2^shift-th lane, as an offset from the beginning of the block.
+    offsets: [u32; MARK_COUNT],
+    shift: u32,
+}
+
+impl LaneMarks {
+    #[inline]
+    fn new(lane_count: usize) -> Self {
+        let mut shift = 0;
+        while MARK_COUNT << shift < lane_count {
+            shift += 1;
+        }
+        Self { offsets: [0; MARK_COUNT], shift }
+    }
+
+    /// Notes where a lane begins.
+    #[inline]
+    fn note(&mut self, lane: usize, at: usize) {
+        if lane & ((1 << self.shift) - 1) == 0 {
+            self.offsets[lane >> self.shift] = offset_of(at);
+        }
+    }
+
+    /// The last lane up to this one whose beginning is known, and its beginning.
+    #[inline]
+    fn at_or_before(&self, lane: usize) -> (usize, usize) {
+        let mark = lane >> self.shift;
+        (mark << self.shift, index(self.offsets[mark]))
+    }
+}
 
 /// The byte of flags in a block's header.
 #[derive(Debug, Clone, Copy)]
@@ -335,6 +385,26 @@ impl Flags {
     }
 }
 
+/// What is wrong with a block, in few words: results of parsing stay small.
+#[derive(Debug, Clone, Copy)]
+struct Problem {
+    at: usize,
+    expected: &'static str,
+    found: usize,
+}
+
+impl Problem {
+    #[cold]
+    fn into_error(self) -> TileError {
+        TileError::Corrupt {
+            what: "tile block",
+            offset: self.at,
+            expected: self.expected.to_owned(),
+            found: self.found.to_string(),
+        }
+    }
+}
+
 /// Whether bytes are known to be a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trust {
@@ -354,16 +424,15 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     #[inline]
-    fn take(&mut self, length: usize) -> Result<&'a [u8], TileError> {
-        let rest = &self.bytes[self.at..];
-        let Some(taken) = rest.get(..length) else {
-            return Err(corrupt(self.at, "more bytes", rest.len()));
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Problem> {
+        let Some(taken) = self.bytes.get(self.at..).and_then(|rest| rest.get(..length)) else {
+            return Err(corrupt(self.at, "more bytes", self.bytes.len()));
         };
         self.at += length;
         Ok(taken)
     }
 
-    fn clears(&mut self, flags: Flags) -> Result<&'a [[u8; CLEAR_BYTES]], TileError> {
+    fn clears(&mut self, flags: Flags) -> Result<&'a [[u8; CLEAR_BYTES]], Problem> {
         if !flags.has_clears() {
             return Ok(&[]);
         }
@@ -373,58 +442,83 @@ impl<'a> Cursor<'a> {
         Ok(self.take(clear_count * CLEAR_BYTES)?.as_chunks().0)
     }
 
+    /// Passes over the starts; gives where they begin.
     #[inline]
-    fn starts(&mut self, flags: Flags, descriptor: Descriptor) -> Result<Lane<'a>, TileError> {
+    fn starts(&mut self, flags: Flags, descriptor: Descriptor) -> Result<usize, Problem> {
         // A scale or holes would break the order of starts.
         let fits = descriptor.is_plain() && descriptor != Descriptor::EMPTY;
         if !fits || (flags.is_dense() && descriptor.delta_width() != 0) {
-            return Err(corrupt(STARTS_AT, "a descriptor of starts", descriptor.0));
+            return Err(corrupt(STARTS_AT, "a descriptor of starts", usize::from(descriptor.0)));
         }
-        let payload = self.take(descriptor.payload_bytes(self.tile_count))?;
-        Ok(Lane::new(descriptor, INTEGERS, self.tile_count, payload))
+        let at = self.at;
+        self.take(descriptor.payload_bytes(self.tile_count))?;
+        Ok(at)
     }
 
     /// Finds the payload of each lane.
     #[inline]
-    fn lanes(&mut self, lanes: &[LaneShape], descriptors: &[u8]) -> Result<Offsets, TileError> {
+    fn lanes(
+        &mut self,
+        lanes: &[LaneShape],
+        descriptors: &[u8],
+        marks: &mut LaneMarks,
+    ) -> Result<(), Problem> {
         if u32::try_from(self.bytes.len()).is_err() {
             return Err(corrupt(0, "a block below 4 GiB", self.bytes.len()));
         }
-        let mut offsets = Offsets::new();
         for (lane, (shape, &descriptor)) in lanes.iter().zip(descriptors).enumerate() {
             let descriptor = Descriptor(descriptor);
             let at = self.at;
-            offsets.push(offset_of(at));
-            let payload = self.take(descriptor.payload_bytes(self.tile_count))?;
-            if !descriptor.fits(shape.kind, payload) {
-                let expected = "a descriptor and scale of the lane's kind";
-                return Err(corrupt(HEADER_BYTES + lane, expected, descriptor.0));
+            // Where the sum of all is the length of the block, no lane begins beyond it.
+            marks.note(lane, at);
+            self.at += descriptor.payload_bytes(self.tile_count);
+            let payload = || self.bytes.get(at..).unwrap_or_default();
+            if !descriptor.is_plain() && self.trust == Trust::Foreign {
+                self.check_lane(lane, shape.kind, descriptor, payload())?;
             }
             if shape.is_text {
-                self.texts(Lane::new(descriptor, shape.kind, self.tile_count, payload))?;
+                self.texts(at, descriptor)?;
             }
         }
-        Ok(offsets)
+        Ok(())
     }
 
-    /// Passes over the texts whose lengths plus one are given.
-    fn texts(&mut self, lengths: Lane<'_>) -> Result<(), TileError> {
-        let mut total = [0; TEXT_LENGTH_BYTES];
-        total.copy_from_slice(self.take(TEXT_LENGTH_BYTES)?);
-        let at = self.at;
-        let total = index(u32::from_le_bytes(total));
-        self.take(total)?;
-        if self.trust == Trust::Parsed {
+    #[inline(never)]
+    fn check_lane(
+        &self,
+        lane: usize,
+        kind: LaneKind,
+        descriptor: Descriptor,
+        payload: &[u8],
+    ) -> Result<(), Problem> {
+        if descriptor.fits(kind, payload) {
             return Ok(());
         }
-        let mut sum = 0_u64;
-        for tile in 0..self.tile_count {
-            sum = sum.saturating_add(lengths.word(tile).saturating_sub(1));
+        let expected = "a descriptor and scale of the lane's kind";
+        Err(corrupt(HEADER_BYTES + lane, expected, usize::from(descriptor.0)))
+    }
+
+    /// Passes over the texts whose lengths plus one are given by the lane at `offset`, which may
+    /// not have been checked.
+    #[inline(never)]
+    fn texts(&mut self, offset: usize, descriptor: Descriptor) -> Result<(), Problem> {
+        let payload = self.bytes.get(offset..self.at).filter(|_| descriptor.is_plain());
+        let Some(payload) = payload else {
+            return Err(corrupt(offset, "a plain lane of lengths", usize::from(descriptor.0)));
+        };
+        let lengths = Lane::new(descriptor, INTEGERS, self.tile_count, payload);
+        let mut total = [0; TEXT_LENGTH_BYTES];
+        total.copy_from_slice(self.take(TEXT_LENGTH_BYTES)?);
+        let total = index(u32::from_le_bytes(total));
+        if self.trust == Trust::Parsed {
+            return self.take(total).map(|_| ());
         }
+        let sum = (0..self.tile_count)
+            .fold(0_u64, |sum, at| sum.saturating_add(lengths.word(at).saturating_sub(1)));
         if sum != count(total) {
-            return Err(corrupt(at, "texts as long as their lengths say", total));
+            return Err(corrupt(self.at, "texts as long as their lengths say", total));
         }
-        Ok(())
+        self.take(total).map(|_| ())
     }
 }
 
@@ -550,13 +644,9 @@ fn short(length: usize) -> u16 {
     short
 }
 
-fn corrupt(offset: usize, expected: &str, found: impl ToString) -> TileError {
-    TileError::Corrupt {
-        what: "tile block",
-        offset,
-        expected: expected.to_owned(),
-        found: found.to_string(),
-    }
+#[cold]
+fn corrupt(at: usize, expected: &'static str, found: usize) -> Problem {
+    Problem { at, expected, found }
 }
 
 /// The kind of lanes of integers whose empty word is 0.
@@ -566,5 +656,8 @@ const HEADER_BYTES: usize = 6;
 const COMPONENT_COUNT_AT: usize = 2;
 const FLAGS_AT: usize = 4;
 const STARTS_AT: usize = 5;
+/// Lanes whose beginnings are kept.
+const MARK_COUNT: usize = 16;
+
 const CLEAR_BYTES: usize = 16;
 const TEXT_LENGTH_BYTES: usize = 4;
