@@ -1,6 +1,7 @@
 //! The tests of the reader that separates code from comments and literals.
 
-use tilekv_tests::source::{before_tests, code_only};
+use tilekv_tests::repository::TextFile;
+use tilekv_tests::source::{code_only, outside_tests};
 
 #[test]
 fn comments_and_literals_are_blanked_and_lines_stay() {
@@ -30,7 +31,20 @@ fn an_unfinished_literal_or_comment_reaches_to_the_end() {
 }
 
 #[test]
-fn unit_tests_are_told_from_what_they_test() {
-    assert_eq!(before_tests("code\n#[cfg(test)]\nmod tests {}"), "code\n");
-    assert_eq!(before_tests("only code"), "only code");
+fn tests_are_told_from_what_they_test() {
+    let declarations = "#[cfg(test)]\nmod stories;\n#[cfg(test)]\nuse x;\nfn f() {}";
+    let files = [
+        TextFile::new("a/src/lib.rs", declarations),
+        TextFile::new("a/src/b.rs", "code\n#[cfg(test)]\nmod tests { mod x; }"),
+        TextFile::new("a/src/stories.rs", "story"),
+        TextFile::new("a/src/stories/first.rs", "story"),
+        TextFile::new("a/src/b/tests.rs", "no test: the module stands inline"),
+        TextFile::new("a/src/stories_of.rs", "code"),
+        TextFile::new("b/src/stories.rs", "code"),
+    ];
+    let kept = files.iter().map(|file| outside_tests(&files, file)).collect::<Vec<_>>();
+    assert_eq!(
+        kept,
+        [declarations, "code\n", "", "", "no test: the module stands inline", "code", "code"]
+    );
 }

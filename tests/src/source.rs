@@ -1,6 +1,8 @@
 //! Rust source without its comments and the insides of its literals, so that a search for a word
 //! finds code alone. Lines stay where they are. It knows no grammar beyond the lexer's.
 
+use crate::repository::TextFile;
+
 /// The same text with comments, and what stands between quotes, turned into spaces.
 pub fn code_only(source: &str) -> String {
     let mut code = String::with_capacity(source.len());
@@ -18,9 +20,39 @@ pub fn code_only(source: &str) -> String {
     code
 }
 
-/// The part before the unit tests: all of the text where there are none.
-pub fn before_tests(source: &str) -> &str {
-    source.split("#[cfg(test)]").next().unwrap_or(source)
+/// The part of a source file that is no test: what stands before its unit tests, and nothing where
+/// one of the files declares it as a module for tests.
+pub fn outside_tests<'a>(files: &[TextFile], file: &'a TextFile) -> &'a str {
+    if files.iter().any(|parent| test_modules(parent).any(|module| lies_in(&file.path, &module))) {
+        return "";
+    }
+    let mut inline = file.text.match_indices(TEST_ATTRIBUTE).filter(|(start, _)| {
+        let item = file.text[start + TEST_ATTRIBUTE.len()..].trim_start();
+        let opener = item.find(['{', ';']).map(|at| &item[at..=at]);
+        item.starts_with("mod ") && opener == Some("{")
+    });
+    inline.next().map_or(&file.text, |(start, _)| &file.text[..start])
+}
+
+/// The modules that a file declares for tests alone, as paths without extension.
+fn test_modules(file: &TextFile) -> impl Iterator<Item = String> {
+    let folder = module_folder(&file.path);
+    file.text.split(TEST_ATTRIBUTE).skip(1).filter_map(move |rest| {
+        let name = rest.trim_start().strip_prefix("mod ")?.split_once(';')?.0;
+        let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        is_name.then(|| format!("{folder}/{name}"))
+    })
+}
+
+/// Where the modules that a file declares lie.
+fn module_folder(path: &str) -> &str {
+    let path = path.strip_suffix(".rs").unwrap_or(path);
+    ["/lib", "/main", "/mod"].iter().find_map(|root| path.strip_suffix(root)).unwrap_or(path)
+}
+
+fn lies_in(path: &str, module: &str) -> bool {
+    let rest = path.strip_prefix(module);
+    rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
 /// How many bytes belong together at the start of `rest`, and whether they are to be blanked.
@@ -101,3 +133,5 @@ fn char_length(rest: &str) -> Option<usize> {
     let (_, second) = characters.next()?;
     (first == '\\' || second == '\'').then(|| quoted_length(rest, '\''))
 }
+
+const TEST_ATTRIBUTE: &str = "#[cfg(test)]";
