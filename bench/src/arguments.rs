@@ -1,0 +1,148 @@
+//! The command line, and what its words mean. Knows nothing of measuring.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::compare::Settings;
+use crate::peer::Places;
+
+/// Measures TileKV and the stores that it is compared with.
+#[derive(Debug, Parser)]
+#[command(name = "tilekv-bench", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Starts TileKV and Redis, loads the same data into both, and measures them side by side.
+    Compare(CompareArguments),
+    /// Loads the data set into a running server.
+    Fill(FillArguments),
+    /// Drives one workload against a running server.
+    Load(LoadArguments),
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArguments {
+    /// Runs of each contender of a row.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Seconds of each run.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Entities of the data set.
+    #[arg(long, default_value_t = 20_000)]
+    entities: u32,
+    /// Rows to run, by name and separated by commas; all of them by default.
+    #[arg(long, value_delimiter = ',')]
+    rows: Vec<String>,
+    /// A short look with one run on 2,000 entities: shows that it works, and judges nothing.
+    #[arg(long)]
+    quick: bool,
+    /// The TileKV server; by default the one beside this program.
+    #[arg(long)]
+    server: Option<PathBuf>,
+    /// The Redis server.
+    #[arg(long, default_value = "redis-server")]
+    redis: PathBuf,
+    /// Where the peers' folders are made: a real disk; by default beside this program.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Writes all results to this file.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Puts the tables between the marks of this document.
+    #[arg(long)]
+    pub document: Option<PathBuf>,
+}
+
+impl CompareArguments {
+    /// The settings that they mean.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let beside = std::env::current_exe().ok();
+        let beside = beside.as_deref().and_then(std::path::Path::parent);
+        let beside = beside.map_or_else(std::env::temp_dir, std::path::Path::to_owned);
+        let places = Places {
+            redis: self.redis.clone(),
+            tilekv: self.server.clone().unwrap_or_else(|| beside.join("tilekv-server")),
+            folder: self.folder.clone().unwrap_or(beside),
+        };
+        let seconds = if self.quick { 0.4 } else { self.seconds };
+        Settings {
+            places,
+            entities: if self.quick { 2_000 } else { self.entities },
+            runs: if self.quick { 1 } else { self.runs },
+            warm_up: Duration::from_secs_f64(seconds / 4.0),
+            duration: Duration::from_secs_f64(seconds),
+            rows: self.rows.clone(),
+            is_quick: self.quick,
+        }
+    }
+}
+
+/// Arguments of `fill`.
+#[derive(Debug, Args)]
+pub struct FillArguments {
+    /// Where the server listens.
+    #[arg(long)]
+    pub address: SocketAddr,
+    /// Entities of the data set.
+    #[arg(long, default_value_t = 20_000)]
+    pub entities: u32,
+    /// What the server is.
+    #[arg(long, value_enum, default_value_t = FillPeer::Tilekv)]
+    pub peer: FillPeer,
+}
+
+/// Who can be filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FillPeer {
+    /// TileKV.
+    Tilekv,
+    /// Redis.
+    Redis,
+}
+
+/// Arguments of `load`.
+#[derive(Debug, Args)]
+pub struct LoadArguments {
+    /// Where the server listens.
+    #[arg(long)]
+    pub address: SocketAddr,
+    /// What is asked: a row and a contender of `compare`, such as `single:tilekv`.
+    #[arg(long)]
+    pub workload: String,
+    /// Entities of the data set that the server was filled with.
+    #[arg(long, default_value_t = 20_000)]
+    pub entities: u32,
+    /// Connections; the row's by default.
+    #[arg(long)]
+    pub connections: Option<usize>,
+    /// Requests under way on each connection, in a closed loop; the row's by default.
+    #[arg(long, conflicts_with = "rate")]
+    pub depth: Option<usize>,
+    /// Requests due per second, in an open loop: latency counts from when a request was due.
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// Seconds before the measurement.
+    #[arg(long, default_value_t = 1.0)]
+    pub warm_up: f64,
+    /// Seconds of the measurement.
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// The server's process, to tell the processor time of a request.
+    #[arg(long)]
+    pub process: Option<u32>,
+    /// Writes per second beside the workload; 1% of the entities by default, for reads.
+    #[arg(long)]
+    pub beside: Option<f64>,
+}
