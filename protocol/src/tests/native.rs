@@ -467,3 +467,30 @@ fn an_unknown_kind_is_refused_and_the_stream_goes_on() {
     let flagged = Frame { kind: FrameKind::Ping.number(), flags: 2, ..frame };
     assert!(matches!(Request::decode(&flagged, &limits()), Err(RequestError::Malformed(_))));
 }
+
+/// A READ of one key at no particular time, with a byte of its payload changed.
+fn read_with(offset: usize, value: u8) -> Result<Request, RequestError> {
+    let mut stream = BytesMut::new();
+    encode_read(1, 1, &ReadTime::Now, false, &["abc"], &mut stream).unwrap();
+    stream[FRAME_HEADER_BYTES + offset] = value;
+    Request::decode(&frame_of(&mut stream), &limits())
+}
+
+#[test]
+fn reserved_bytes_and_padding_must_be_zero() {
+    assert!(read_with(5, 0).is_ok());
+    for offset in [5, 6, 7, 20, 23] {
+        let error = read_with(offset, 1).unwrap_err();
+        let wanted = RequestError::Malformed(ProtocolError::ReservedNotZero { place: "READ" });
+        assert_eq!(error, wanted, "offset {offset}");
+    }
+}
+
+#[test]
+fn ends_of_keys_must_ascend() {
+    let mut stream = BytesMut::new();
+    encode_read(1, 1, &ReadTime::Now, false, &["a", "b"], &mut stream).unwrap();
+    stream[FRAME_HEADER_BYTES + 16] = 3;
+    let error = Request::decode(&frame_of(&mut stream), &limits()).unwrap_err();
+    assert_eq!(error.to_string(), "READ: the ends of its items do not ascend");
+}
