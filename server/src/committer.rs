@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, bounded, select};
+use crossbeam::channel::{Receiver, Sender, bounded, never, select};
 use tilekv_engine::disk::Durability;
-use tilekv_engine::{Engine, EngineError, Outcome, Prepared, Write};
+use tilekv_engine::{Engine, EngineError, EngineOptions, Outcome, Prepared, Write};
 use tilekv_protocol::ErrorReply;
 
 use crate::background::Background;
@@ -57,6 +57,7 @@ pub(crate) struct Committer {
     synced: Instant,
     unsynced: bool,
     tasks_asked: Instant,
+    frozen_count_max: usize,
 }
 
 /// What one commit will answer.
@@ -92,6 +93,7 @@ impl Committer {
         shared: Arc<Shared>,
         background: Background,
         orders: Receiver<Order>,
+        options: &EngineOptions,
     ) -> Self {
         let now = Instant::now();
         let (durability, interval) = (shared.config.durability, shared.config.interval);
@@ -106,6 +108,7 @@ impl Committer {
             synced: now,
             unsynced: false,
             tasks_asked: now,
+            frozen_count_max: options.frozen_count_max,
         }
     }
 
@@ -114,9 +117,12 @@ impl Committer {
         let shared = Arc::clone(&self.shared);
         let orders = self.orders.clone();
         let finished = self.background.finished().clone();
+        let nothing = never();
         loop {
+            let is_full = self.is_backlogged();
+            let batches = if is_full { &nothing } else { shared.write_queue.receiver() };
             select! {
-                recv(shared.write_queue.receiver()) -> batch => {
+                recv(batches) -> batch => {
                     let Ok(batch) = batch else { unreachable!("the queue holds its own sender") };
                     self.turn(batch);
                 }
@@ -136,6 +142,13 @@ impl Committer {
             self.sync_by_timer();
             self.ask_for_tasks();
         }
+    }
+
+    /// Whether as many overlays wait to be flushed as may wait. The engine would refuse writes;
+    /// leaving them in the queue slows writers down instead, and refuses only when it is full.
+    fn is_backlogged(&self) -> bool {
+        let frozen = self.shared.reader.snapshot().info().frozen_overlays;
+        self.frozen_count_max <= frozen
     }
 
     /// One commit, or several where the engine wants writes apart.

@@ -13,19 +13,17 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tilekv_protocol::ProtocolError;
-use tilekv_protocol::native::PREAMBLE_FIRST_BYTE;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::clients::Client;
 use crate::delivery::Delivery;
 use crate::exchange::{Exchange, Turn};
+use crate::face::Face;
 use crate::inbox::{Expiry, Inbox};
 use crate::limits::{
     FREE_BUFFER_BYTES, LINGER_MS_MAX, READ_CHUNK_BYTES, READ_SPACE_BYTES_MIN, WRITE_TURN_BYTES_MAX,
 };
-use crate::native_face::NativeFace;
-use crate::resp_face::RespFace;
 use crate::session::Session;
 use crate::worker::Worker;
 
@@ -48,13 +46,6 @@ pub(crate) struct Connection {
     /// Bytes counted in the budget of all connections.
     counted_bytes: usize,
     deliveries: Vec<Delivery>,
-}
-
-/// The protocol that the client speaks, told by its first byte.
-enum Face {
-    Unknown,
-    Resp(Box<RespFace>),
-    Native(Box<NativeFace>),
 }
 
 /// How a connection ended.
@@ -181,31 +172,21 @@ impl Connection {
 
     /// Runs commands that waited for others, or that EXEC has just let go.
     fn advance(&mut self, turn: &Turn<'_>) -> bool {
-        match &mut self.face {
-            Face::Resp(face) => face.advance(&mut self.exchange, turn),
-            Face::Unknown | Face::Native(_) => true,
-        }
+        self.face.advance(&mut self.exchange, turn)
     }
 
     fn take_deliveries(&mut self, turn: &Turn<'_>) {
         let mut deliveries = std::mem::take(&mut self.deliveries);
         self.inbox.take(&mut deliveries);
         for delivery in deliveries.drain(..) {
-            match (delivery, &mut self.face) {
-                (Delivery::Writes(outcomes), Face::Resp(face)) => {
-                    face.deliver_writes(&mut self.exchange, turn, outcomes);
+            match delivery {
+                Delivery::Writes(outcomes) => {
+                    self.face.deliver_writes(&mut self.exchange, turn, outcomes);
                 }
-                (Delivery::Writes(outcomes), Face::Native(face)) => {
-                    face.deliver_writes(&mut self.exchange, turn, outcomes);
+                Delivery::Slow(outcome) => {
+                    self.face.deliver_scan(&mut self.exchange, turn, outcome);
                 }
-                (Delivery::Slow(outcome), Face::Resp(face)) => {
-                    face.deliver_scan(&mut self.exchange, turn, outcome);
-                }
-                (Delivery::Slow(outcome), Face::Native(face)) => {
-                    face.deliver_scan(&mut self.exchange, turn, outcome);
-                }
-                (Delivery::Kill, _) => self.is_killed = true,
-                (_, Face::Unknown) => unreachable!("a connection that said nothing awaits nothing"),
+                Delivery::Kill => self.is_killed = true,
             }
         }
         self.deliveries = deliveries;
@@ -217,7 +198,7 @@ impl Connection {
             if turn.is_over() {
                 return false;
             }
-            match self.step(turn) {
+            match self.face.step(&mut self.exchange, turn, &mut self.input) {
                 Ok(true) => self.inbox.frame_deadline.set(None),
                 Ok(false) => {
                     self.note_incomplete();
@@ -232,35 +213,13 @@ impl Connection {
         true
     }
 
-    fn step(&mut self, turn: &Turn<'_>) -> Result<bool, ProtocolError> {
-        let Some(first) = self.input.first() else { return Ok(false) };
-        if let Face::Unknown = self.face {
-            self.face = match *first {
-                PREAMBLE_FIRST_BYTE => {
-                    self.exchange.session.client.about.lock().protocol = "native";
-                    Face::Native(Box::default())
-                }
-                _ => Face::Resp(Box::default()),
-            };
-        }
-        match &mut self.face {
-            Face::Resp(face) => face.step(&mut self.exchange, turn, &mut self.input),
-            Face::Native(face) => face.step(&mut self.exchange, turn, &mut self.input),
-            Face::Unknown => unreachable!("the first byte has chosen a face"),
-        }
-    }
-
     /// The rest of the input cannot be understood.
     fn fail(&mut self, error: &ProtocolError) {
         let peer = self.exchange.session.client.peer;
         tracing::debug!(%peer, %error, "protocol error");
         self.input.clear();
         self.at_end = true;
-        match &mut self.face {
-            Face::Resp(face) => face.fail(&mut self.exchange, error),
-            Face::Native(face) => face.fail(&mut self.exchange, error),
-            Face::Unknown => self.exchange.session.closing = true,
-        }
+        self.face.fail(&mut self.exchange, error);
     }
 
     /// The command that is arriving has a deadline from its first byte on.
@@ -279,10 +238,7 @@ impl Connection {
         !self.exchange.session.closing
             && self.exchange.output.len() < config.output_bytes_max
             && self.exchange.in_flight_bytes < waiting_max
-            && match &self.face {
-                Face::Resp(face) => face.has_room(waiting_max),
-                Face::Unknown | Face::Native(_) => true,
-            }
+            && self.face.has_room(waiting_max)
     }
 
     /// Whether more may be read from the socket. A connection that holds little may always read:
@@ -348,11 +304,7 @@ impl Connection {
         if self.exchange.session.closing && is_written {
             return Some(Ended::ByUs);
         }
-        let is_idle = match &self.face {
-            Face::Resp(face) => face.is_idle(),
-            Face::Native(face) => face.is_idle(),
-            Face::Unknown => true,
-        };
+        let is_idle = self.face.is_idle();
         if (self.at_end || self.worker.is_draining()) && is_idle && is_written {
             return Some(if self.at_end { Ended::Closed } else { Ended::ByUs });
         }
@@ -386,10 +338,7 @@ impl Connection {
     }
 
     fn buffered_bytes(&self) -> usize {
-        let held_bytes = match &self.face {
-            Face::Resp(face) => face.held_bytes(),
-            Face::Unknown | Face::Native(_) => 0,
-        };
+        let held_bytes = self.face.held_bytes();
         self.input.len() + self.exchange.output.len() + held_bytes
     }
 

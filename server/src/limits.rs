@@ -37,7 +37,7 @@ pub(crate) const TRANSACTION_COMMAND_COUNT_MAX: usize = 65_536;
 pub(crate) const REFUSED_PRODUCER_COUNT_MAX: usize = 65_536;
 
 /// Time that a connection may spend on commands before the next connection gets its turn.
-pub(crate) const TURN_TIME_US_MAX: u64 = 100;
+pub(crate) const TURN_TIME_US_MAX: u64 = 50;
 
 /// Commands between two looks at the clock.
 pub(crate) const TURN_COMMAND_COUNT_CHECKED: u32 = 8;

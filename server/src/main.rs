@@ -15,6 +15,7 @@ mod dispatch;
 mod durability;
 mod exchange;
 mod exposition;
+mod face;
 mod failure;
 mod family;
 mod glob;

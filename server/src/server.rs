@@ -60,13 +60,14 @@ pub(crate) fn run(mut config: Config) -> Result<(), StartError> {
 
     let data_dir = prepare_folder(&config.data_dir)?;
     let clock = Clock::new();
-    let (disk, engine) = open_store(&config, &data_dir, &clock)?;
+    let options = options(&config);
+    let (disk, engine) = open_store(options, &data_dir, &clock)?;
     let addresses = (sockets.address(), http_address);
     let (shared, ends) =
         share(config, clock, Arc::clone(&lifecycle), engine.reader(), addresses, data_dir);
     let background = Background::start_workers(&disk)?;
     slow::start_worker(Arc::clone(&shared), ends.scans)?;
-    let committer = Committer::new(engine, Arc::clone(&shared), background, ends.orders);
+    let committer = Committer::new(engine, Arc::clone(&shared), background, ends.orders, &options);
     let committer = spawn("commit", move || committer.run())?;
     let workers = start_workers(&shared, sockets, ends.mailboxes)?;
     let _ = site.shared.set(Arc::clone(&shared));
@@ -107,7 +108,7 @@ fn prepare_folder(path: &Path) -> Result<PathBuf, StartError> {
 }
 
 fn open_store(
-    config: &Config,
+    options: EngineOptions,
     data_dir: &Path,
     clock: &Clock,
 ) -> Result<(Arc<dyn Disk>, Engine), StartError> {
@@ -116,7 +117,6 @@ fn open_store(
         format!("cannot open the store in {}: {error}", data_dir.display())
     };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(data_dir).map_err(|error| fail(&error))?);
-    let options = options(config);
     let opened = Engine::open(Arc::clone(&disk), options, clock.now_ms());
     let (engine, report) = opened.map_err(|error| fail(&error))?;
     tracing::info!(
@@ -124,10 +124,22 @@ fn open_store(
         new = report.is_new,
         segments = report.segments,
         segment_bytes = report.segment_bytes,
-        log = ?report.log,
+        log_files = report.log.files_read.len(),
+        log_records = report.log.records_replayed,
         ms = started.elapsed().as_millis(),
         "store opened"
     );
+    if let Some(cut) = &report.log.cut {
+        tracing::warn!(
+            file = %cut.file,
+            offset = cut.offset,
+            lsn = ?cut.lsn,
+            bytes = cut.bytes,
+            records_whole = cut.records_whole,
+            found = %cut.found,
+            "cut the torn tail of the log"
+        );
+    }
     Ok((disk, engine))
 }
 

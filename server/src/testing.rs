@@ -1,4 +1,4 @@
-//! A server without sockets for unit tests: a store on a simulated disk, a committer, and one RESP
+//! A server without sockets for unit tests: a store on a simulated disk, a committer, and one
 //! conversation that the test feeds by hand.
 
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ use crate::config::{Config, Machine};
 use crate::delivery::{Delivery, Parcel};
 use crate::dispatch::Context;
 use crate::exchange::{Exchange, Turn};
+use crate::face::Face;
 use crate::layers::{self, Request};
 use crate::lifecycle::Lifecycle;
 use crate::plans::Plans;
-use crate::resp_face::RespFace;
 use crate::server::{self, Ends};
 use crate::session::Session;
 use crate::shared::Shared;
@@ -29,7 +29,7 @@ use crate::slow;
 pub(crate) struct Rig {
     pub(crate) shared: Arc<Shared>,
     pub(crate) exchange: Exchange,
-    face: RespFace,
+    face: Face,
     input: BytesMut,
     plans: Plans,
     mailbox: UnboundedReceiver<Parcel>,
@@ -56,13 +56,13 @@ impl Rig {
         let Ends { mut mailboxes, scans, orders } = ends;
         slow::start_worker(Arc::clone(&shared), scans).unwrap();
         let background = Background::start_workers(&disk).unwrap();
-        let committer = Committer::new(engine, Arc::clone(&shared), background, orders);
+        let committer = Committer::new(engine, Arc::clone(&shared), background, orders, &options);
         std::thread::spawn(move || committer.run());
         let address = shared.address;
         let client = shared.clients.enter(address, address, 0, 0).unwrap();
         Self {
             exchange: Exchange::new(Session::new(client, &shared)),
-            face: RespFace::default(),
+            face: Face::Unknown,
             input: BytesMut::new(),
             plans: Plans::default(),
             mailbox: mailboxes.remove(0),
@@ -78,8 +78,8 @@ impl Rig {
     }
 
     /// Sends text, runs what may run now, and returns how many commands were taken.
-    pub(crate) fn feed(&mut self, input: &str) -> usize {
-        self.input.extend_from_slice(input.as_bytes());
+    pub(crate) fn feed(&mut self, input: impl AsRef<[u8]>) -> usize {
+        self.input.extend_from_slice(input.as_ref());
         let context = context(&self.shared, &self.plans);
         let turn = Turn::new(context, &self.shared.metrics.threads[0], 0);
         let mut taken = 0;
@@ -120,15 +120,20 @@ impl Rig {
         }
     }
 
-    /// Takes the replies that wait.
+    /// Takes the replies that wait, as text.
     pub(crate) fn output(&mut self) -> String {
-        let mut text = Vec::new();
+        String::from_utf8(self.output_bytes().to_vec()).unwrap()
+    }
+
+    /// Takes the replies that wait.
+    pub(crate) fn output_bytes(&mut self) -> BytesMut {
+        let mut bytes = BytesMut::new();
         while !self.exchange.output.is_empty() {
             let count = self.exchange.output.front().len();
-            text.extend_from_slice(self.exchange.output.front());
+            bytes.extend_from_slice(self.exchange.output.front());
             self.exchange.output.advance(count);
         }
-        String::from_utf8(text).unwrap()
+        bytes
     }
 
     /// Commits so far.
