@@ -44,6 +44,7 @@ impl FakeServer {
     /// Takes the next connection and answers its greeting.
     pub(crate) async fn accept(&self) -> FakePeer {
         let (stream, _) = self.listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let input = BytesMut::new();
         let mut peer = FakePeer { stream, input, requests: VecDeque::new() };
         while !parse_preamble(&peer.input).unwrap() {
