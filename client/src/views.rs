@@ -86,7 +86,7 @@ impl Client {
         let reply = self.run(&["VIEW.INFO", view.as_str()], Resend::Always).await?;
         let mut fields = Fields::of(reply)?;
         Ok(ViewInfo {
-            definition: from_fields(&mut fields)?,
+            definition: from_fields(&mut Fields::of(fields.take("definition"))?)?,
             entities: fields.unsigned("entities")?,
             tiles: fields.unsigned("tiles")?,
             bytes: fields.unsigned("bytes")?,

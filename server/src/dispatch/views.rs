@@ -24,8 +24,8 @@ pub(super) fn run(context: &Context<'_>, command: ViewCommand) -> Result<Action,
 
 /// The reply of VIEW.INFO: the definition, then figures.
 pub(super) fn info(info: &ViewInfo) -> Reply {
-    let mut pairs = definition(&info.definition);
-    pairs.extend([
+    Reply::Map(vec![
+        pair("definition", Reply::Map(definition(&info.definition))),
         pair("entities", Reply::unsigned(info.entities)),
         pair("tiles", Reply::unsigned(info.tiles)),
         pair("bytes", Reply::unsigned(info.bytes)),
@@ -34,8 +34,7 @@ pub(super) fn info(info: &ViewInfo) -> Reply {
         pair("seal_lag", info.seal_lag.map_or(Reply::Nil, Reply::Integer)),
         pair("late_dropped", Reply::unsigned(info.late_dropped)),
         pair("too_old", Reply::unsigned(info.too_old)),
-    ]);
-    Reply::Map(pairs)
+    ])
 }
 
 /// The reply of SEAL.LIST.
