@@ -1,4 +1,5 @@
-//! The state of a tile or window under a layout, and its form as bytes for log records.
+//! The state of a tile or window under a layout, and its form as bytes for log records
+//! (docs/format/state.md, [STATE-5] to [STATE-7]).
 //! It knows nothing of how states are computed or merged.
 
 use crate::error::TileError;

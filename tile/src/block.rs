@@ -1,13 +1,14 @@
 //! The tile block: many tiles of one entity and view side by side, column by column
-//! (docs/format/block.md). It knows nothing of entities, files or checksums: whoever stores
-//! blocks says which layout and tile size they have, and proves that their bytes are whole.
+//! (docs/format/block.md, [BLOCK-1] to [BLOCK-22]). It knows nothing of entities, files or
+//! checksums: whoever stores blocks says which layout and tile size they have, and proves that
+//! their bytes are whole.
 
 use crate::accumulator::{Accumulator, Side, extent};
 use crate::component::ComponentKind;
 use crate::error::TileError;
 use crate::fixed_point::FixedPoint;
 use crate::frame::encode_lane;
-use crate::lane::{Descriptor, Lane, LaneKind};
+use crate::lane::{Descriptor, Lane, LaneKind, are_bits_clean};
 use crate::layout::{LaneShape, Layout, Slot};
 use crate::number::{count, index};
 
@@ -128,6 +129,9 @@ impl<'a> Block<'a> {
         let clears = cursor.clears(flags)?;
         let base_bits =
             cursor.take(if flags.has_base_bits() { tile_count.div_ceil(8) } else { 0 })?;
+        if !are_bits_clean(base_bits, tile_count) {
+            return Err(corrupt(cursor.at - 1, "zero bits after those of the tiles", 1));
+        }
         let starts = Descriptor(starts);
         let starts_at = cursor.starts(flags, starts)?;
         let mut marks = LaneMarks::new(lanes.len());
@@ -491,11 +495,21 @@ impl<'a> Cursor<'a> {
         descriptor: Descriptor,
         payload: &[u8],
     ) -> Result<(), Problem> {
-        if descriptor.fits(kind, payload) {
-            return Ok(());
+        let has_scale = match descriptor.is_scaled() {
+            true => kind.is_double && payload.first().is_some_and(|&at| FixedPoint(at).is_valid()),
+            false => true,
+        };
+        if !descriptor.is_valid() || !has_scale {
+            let expected = "a descriptor and scale of the lane's kind";
+            return Err(corrupt(HEADER_BYTES + lane, expected, usize::from(descriptor.0)));
         }
-        let expected = "a descriptor and scale of the lane's kind";
-        Err(corrupt(HEADER_BYTES + lane, expected, usize::from(descriptor.0)))
+        if payload.len() < descriptor.payload_bytes(self.tile_count) {
+            return Err(corrupt(self.bytes.len(), "more bytes", self.bytes.len()));
+        }
+        if !Lane::new(descriptor, kind, self.tile_count, payload).has_clean_holes(self.tile_count) {
+            return Err(corrupt(self.at, "zero bits after the holes of the tiles", 1));
+        }
+        Ok(())
     }
 
     /// Passes over the texts whose lengths plus one are given by the lane at `offset`, which may
@@ -522,19 +536,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl Descriptor {
-    /// Whether a lane of this kind may have this descriptor and the payload that it calls for.
-    #[inline]
-    fn fits(self, kind: LaneKind, payload: &[u8]) -> bool {
-        let is_scaled = self.is_scaled();
-        self.is_valid()
-            && (!is_scaled
-                || (kind.is_double
-                    && payload.first().is_some_and(|&byte| FixedPoint(byte).is_valid())))
-    }
-}
-
-/// The word of a tile as it stands in a lane ([BLOCK-16], [BLOCK-17]).
+/// The word of a tile as it stands in a lane ([BLOCK-12], [BLOCK-13]).
 fn lane_word(slot: &Slot, at: usize, row: &TileRow<'_>) -> u64 {
     let words = &row.accumulator.words[index(slot.word)..];
     match slot.kind {

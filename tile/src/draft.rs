@@ -19,7 +19,7 @@ use crate::partial::{Part, Parts, components_of_feature, read_partial};
 /// Refuses a partial that does not fit its feature. Where features share components, which those
 /// of one column that count, sum or average do, it refuses partials that disagree, and those that
 /// are not given for all such features. A sum without a feature that counts its values counts as
-/// one value.
+/// the fewest values that can have it.
 pub fn accumulator_from_partials(
     layout: &Layout,
     features: &[FeatureBinding],
@@ -126,7 +126,7 @@ impl Draft<'_> {
         let value_at = self.place(Component { column: value.column, kind: value.kind });
         let is_given = self.given_by[value_at].is_some();
         if binding.function == Function::Sum {
-            self.settle_count(&count, is_given);
+            self.settle_count(&count, &value, is_given);
         }
         let [tile_count] = count.get(&self.accumulator.words);
         if 0 < tile_count && !is_given {
@@ -145,12 +145,18 @@ impl Draft<'_> {
         }
     }
 
-    /// Gives a sum the count of one value where no partial counts them.
-    fn settle_count(&mut self, count: &Slot, is_given: bool) {
+    /// Gives a sum the least count of values that can have it where no partial counts them.
+    fn settle_count(&mut self, count: &Slot, value: &Slot, is_given: bool) {
         let at = self.place(Component { column: count.column, kind: count.kind });
         if self.given_by[at].is_none() {
-            let [tile_count] = count.get_mut(&mut self.accumulator.words);
-            *tile_count = u64::from(is_given);
+            let least = match value.kind {
+                _ if !is_given => 0,
+                ComponentKind::SumI64 => {
+                    least_count(sum_of_words(value.get(&self.accumulator.words)))
+                }
+                _ => 1,
+            };
+            *count.get_mut(&mut self.accumulator.words) = [least];
         }
     }
 
@@ -210,6 +216,13 @@ fn check_integer_sum(sum: i128, count: u64) -> Result<(), String> {
     Err(format!("expected a sum that {count} values of type i64 can have, found {sum}"))
 }
 
+/// The least number of integers of 64 bits that have this sum, which is 1 at least.
+fn least_count(sum: i128) -> u64 {
+    let greatest = if sum < 0 { i64::MIN.unsigned_abs() } else { i64::MAX.unsigned_abs() };
+    let least = sum.unsigned_abs().div_ceil(u128::from(greatest)).max(1);
+    u64::try_from(least).unwrap_or(u64::MAX)
+}
+
 fn check_empty(count: u64, is_zero: bool) -> Result<(), String> {
     if count == 0 && !is_zero {
         return Err("expected null or zero, since 0 values are counted".to_owned());
@@ -225,4 +238,130 @@ fn nearest_sum(sum: i128) -> FloatSum {
     };
     let magnitude = nearest_double(leading) * power_of_two(i64::from(shift));
     FloatSum::from_f64(if sum < 0 { -magnitude } else { magnitude })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::ComponentId;
+    use crate::name::Identifier;
+    use crate::scalar::ColumnType;
+    use crate::value::Value;
+
+    fn features(kind: ColumnType, functions: &[(&str, Function)]) -> Vec<FeatureBinding> {
+        let binding = |&(name, function): &(&str, Function)| FeatureBinding {
+            function,
+            column: Some((0, kind)),
+            name: Identifier::parse(name.as_bytes()).unwrap(),
+        };
+        functions.iter().map(binding).collect()
+    }
+
+    fn layout_of(features: &[FeatureBinding]) -> Layout {
+        let mut components = Vec::new();
+        for component in features.iter().flat_map(components_of_feature) {
+            if components.iter().all(|(_, known)| *known != component) {
+                let id = u16::try_from(components.len()).unwrap();
+                components.push((ComponentId::new(id), component));
+            }
+        }
+        Layout::new(components)
+    }
+
+    fn draft(
+        features: &[FeatureBinding],
+        given: &[(usize, &str)],
+    ) -> Result<Accumulator, TileError> {
+        let given: Vec<(usize, &[u8])> =
+            given.iter().map(|(at, text)| (*at, text.as_bytes())).collect();
+        accumulator_from_partials(&layout_of(features), features, &given, (0, 10))
+    }
+
+    const SHARING: [(&str, Function); 5] = [
+        ("n", Function::Count),
+        ("s", Function::Sum),
+        ("m", Function::Mean),
+        ("v", Function::VarPop),
+        ("top", Function::Max),
+    ];
+
+    #[test]
+    fn agreeing_partials_make_one_state() {
+        let features = features(ColumnType::F64, &SHARING);
+        let given = [
+            (0, "3"),
+            (1, "4.5"),
+            (2, "{\"sum\":4.5,\"count\":3}"),
+            (3, "{\"n\":3,\"mean\":1.5,\"m2\":0.5}"),
+        ];
+        let state = draft(&features, &given).unwrap();
+        let layout = layout_of(&features);
+        assert_eq!(layout.finish(Function::Mean, Some(0), &state), Value::Double(1.5));
+        assert_eq!(layout.finish(Function::Max, Some(0), &state), Value::Nil, "left out is empty");
+    }
+
+    #[test]
+    fn partials_that_share_state_are_given_all_or_none() {
+        let features = features(ColumnType::F64, &SHARING);
+        assert_eq!(draft(&features, &[]), Ok(layout_of(&features).empty()));
+        assert!(draft(&features, &[(4, "7")]).is_ok(), "max shares nothing");
+        let error = draft(&features, &[(0, "3"), (1, "4.5"), (3, "null")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "partial of feature \"m\": expected one, since it shares its state with feature \"n\", \
+             which has one"
+        );
+    }
+
+    #[test]
+    fn partials_that_disagree_are_refused() {
+        let features = features(ColumnType::F64, &SHARING);
+        let (sum, mean) = ("4.5", "{\"sum\":4.5,\"count\":3}");
+        let spread = "{\"n\":3,\"mean\":1.5,\"m2\":0.5}";
+        for (given, feature) in [
+            (["4", sum, mean, spread], "m"),
+            (["3", "4.6", mean, spread], "m"),
+            (["3", sum, mean, "{\"n\":2,\"mean\":1.5,\"m2\":0.5}"], "v"),
+            (["3", sum, mean, "{\"n\":3,\"mean\":1.6,\"m2\":0.5}"], "v"),
+            (["3", "null", "{\"sum\":null,\"count\":0}", spread], "m"),
+            (["3", "null", "null", spread], "s"),
+        ] {
+            let given: Vec<(usize, &str)> = (0..).zip(given).collect();
+            let error = draft(&features, &given).unwrap_err().to_string();
+            let place = format!("partial of feature \"{feature}\": expected ");
+            assert!(error.starts_with(&place), "{given:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_mean_computed_in_doubles_agrees() {
+        let features = features(ColumnType::F64, &SHARING);
+        let given = [
+            (0, "3"),
+            (1, "0.30000000000000004"),
+            (2, "{\"sum\":0.30000000000000004,\"count\":3}"),
+            (3, "{\"n\":3,\"mean\":0.1,\"m2\":0}"),
+        ];
+        assert!(draft(&features, &given).is_ok());
+    }
+
+    #[test]
+    fn a_sum_that_nothing_counts_is_there_or_not() {
+        let features = features(ColumnType::I64, &[("s", Function::Sum)]);
+        let layout = layout_of(&features);
+        for (text, expected) in [("0", Value::Int(0)), ("-7", Value::Int(-7)), ("null", Value::Nil)]
+        {
+            let state = draft(&features, &[(0, text)]).unwrap();
+            assert_eq!(layout.finish(Function::Sum, Some(0), &state), expected);
+        }
+    }
+
+    #[test]
+    fn two_features_of_one_expression_share_it() {
+        let features =
+            features(ColumnType::I64, &[("low", Function::Min), ("least", Function::Min)]);
+        assert!(draft(&features, &[(0, "1"), (1, "1")]).is_ok());
+        assert!(draft(&features, &[(0, "1"), (1, "2")]).is_err());
+        assert!(draft(&features, &[(0, "1")]).is_err());
+    }
 }

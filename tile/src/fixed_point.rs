@@ -1,5 +1,5 @@
 //! Fixed-point scales: doubles as integers over a power of two or of ten, where that loses nothing
-//! ([BLOCK-24]). It knows nothing of lanes.
+//! ([BLOCK-18]). It knows nothing of lanes.
 
 use crate::number::{integer_part, nearest_double, nearest_double_signed, power_of_two};
 

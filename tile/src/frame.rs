@@ -1,4 +1,4 @@
-//! Writing a lane: the frame of reference that takes the fewest bytes ([BLOCK-20] to [BLOCK-27]).
+//! Writing a lane: the frame of reference that takes the fewest bytes ([BLOCK-21]).
 //! Reading stands in `lane`. It knows nothing of what the words mean.
 
 use crate::fixed_point::FixedPoint;

@@ -1,4 +1,4 @@
-//! Lanes: one word of each of many tiles, encoded side by side ([BLOCK-20] to [BLOCK-27]). Writing
+//! Lanes: one word of each of many tiles, encoded side by side ([BLOCK-16] to [BLOCK-20]). Writing
 //! stands in `frame`. It knows nothing of what the words mean beyond whether they are doubles.
 
 use crate::fixed_point::FixedPoint;
@@ -162,6 +162,11 @@ impl<'a> Lane<'a> {
     #[inline]
     pub(crate) fn is_zero(&self) -> bool {
         self.descriptor == Descriptor::ZERO
+    }
+
+    /// Whether the holes' bits after the last tile are zero ([BLOCK-19]).
+    pub(crate) fn has_clean_holes(&self, tile_count: usize) -> bool {
+        are_bits_clean(self.holes, tile_count)
     }
 
     /// Whether every tile has the same word.
@@ -372,6 +377,12 @@ pub(crate) fn chunks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> 
         let from = range.start + part * CHUNK;
         from..range.end.min(from + CHUNK)
     })
+}
+
+/// Whether the bits after those of so many tiles are zero.
+pub(crate) fn are_bits_clean(bits: &[u8], tile_count: usize) -> bool {
+    let used = tile_count % 8;
+    used == 0 || bits.last().is_none_or(|last| last >> used == 0)
 }
 
 /// What a descriptor says of the bytes of its lane.

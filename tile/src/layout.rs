@@ -1,5 +1,6 @@
 //! Layouts: which components a state holds and where each lies in it. A layout grows only at its
-//! end, so that a state written under an older layout is a prefix of one under a newer layout.
+//! end, so that a state written under an older layout is a prefix of one under a newer layout
+//! (docs/format/state.md, [STATE-1] to [STATE-2]).
 //! It knows nothing of how components are computed.
 
 use crate::accumulator::Accumulator;

@@ -18,6 +18,8 @@ mod fixed_point;
 mod float_sum;
 mod fold;
 mod frame;
+#[cfg(test)]
+mod golden;
 mod integer_sum;
 mod lane;
 mod layout;

@@ -9,7 +9,8 @@ use crate::double_double::DoubleDouble;
 use crate::number::{nearest_double, power_of_two};
 
 /// The mean is `mean * 2^scale` and M2 is `m2 * 2^(2 scale)`. The scale keeps squares of very
-/// large and very small values within the range of doubles; it follows from the two numbers alone.
+/// large and very small values within the range of doubles; it follows from the two numbers alone
+/// ([STATE-4]).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Moments {
     pub(crate) mean: DoubleDouble,

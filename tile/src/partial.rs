@@ -354,3 +354,158 @@ fn count_of(text: &str) -> Option<u64> {
 const PLAIN_INTEGER_MAX: u128 = 1 << 53;
 
 const NULL: &str = "null";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draft::accumulator_from_partials;
+    use crate::name::Identifier;
+    use crate::scalar::Scalar;
+
+    fn feature(function: Function, kind: ColumnType) -> FeatureBinding {
+        let column = (function != Function::CountRows).then_some((0, kind));
+        FeatureBinding { function, column, name: Identifier::parse(b"f").unwrap() }
+    }
+
+    fn layout_of(features: &[FeatureBinding]) -> Layout {
+        let mut components = Vec::new();
+        for component in features.iter().flat_map(components_of_feature) {
+            if components.iter().all(|(_, known)| *known != component) {
+                let id = u16::try_from(components.len()).unwrap();
+                components.push((crate::ComponentId::new(id), component));
+            }
+        }
+        Layout::new(components)
+    }
+
+    fn printed(function: Function, kind: ColumnType, values: &[Scalar<'_>]) -> String {
+        let feature = feature(function, kind);
+        let layout = layout_of(std::slice::from_ref(&feature));
+        let mut state = layout.empty();
+        for (value, timestamp) in values.iter().zip(100..) {
+            layout.add_row(&mut state, timestamp, &[Some(*value)]);
+        }
+        layout.print_partial(&feature, &state)
+    }
+
+    /// What a partial of one feature reads as, printed again.
+    fn read(function: Function, kind: ColumnType, text: &str) -> Result<String, String> {
+        let feature = feature(function, kind);
+        let layout = layout_of(std::slice::from_ref(&feature));
+        let features = std::slice::from_ref(&feature);
+        accumulator_from_partials(&layout, features, &[(0, text.as_bytes())], (100, 200))
+            .map(|state| layout.print_partial(&feature, &state))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn partials_are_printed_as_documented() {
+        use ColumnType::{F64, I64, Str};
+        let integers = [Scalar::I64(2), Scalar::I64(-5), Scalar::I64(6)];
+        let large = [Scalar::I64(i64::MAX), Scalar::I64(1)];
+        let doubles = [Scalar::F64(0.5), Scalar::F64(1.0)];
+        let texts = [Scalar::Str(b"b\"\n"), Scalar::Str("\u{e9}".as_bytes())];
+        for (function, kind, values, expected) in [
+            (Function::CountRows, I64, &integers[..], "3"),
+            (Function::Count, Str, &texts, "2"),
+            (Function::Sum, I64, &integers, "3"),
+            (Function::Sum, I64, &large, "\"9223372036854775808\""),
+            (Function::Sum, F64, &doubles, "1.5"),
+            (Function::Mean, I64, &integers, "{\"sum\":3,\"count\":3}"),
+            (Function::Mean, F64, &doubles, "{\"sum\":1.5,\"count\":2}"),
+            (Function::VarPop, F64, &doubles, "{\"n\":2,\"mean\":0.75,\"m2\":0.125}"),
+            (Function::Min, I64, &integers, "-5"),
+            (Function::Max, F64, &doubles, "1.0"),
+            (Function::Min, Str, &texts, "\"b\\\"\\n\""),
+            (Function::First, I64, &integers, "[100,2]"),
+            (Function::Last, Str, &texts, "[101,\"\u{e9}\"]"),
+        ] {
+            assert_eq!(printed(function, kind, values), expected);
+            assert_eq!(read(function, kind, expected).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn empty_partials_are_printed_and_read() {
+        for (function, expected) in [
+            (Function::CountRows, "0"),
+            (Function::Count, "0"),
+            (Function::Sum, "null"),
+            (Function::Mean, "{\"sum\":0.0,\"count\":0}"),
+            (Function::StddevSamp, "{\"n\":0,\"mean\":0.0,\"m2\":0.0}"),
+            (Function::Min, "null"),
+            (Function::Last, "null"),
+        ] {
+            assert_eq!(printed(function, ColumnType::F64, &[]), expected);
+            assert_eq!(read(function, ColumnType::F64, expected).as_deref(), Ok(expected));
+        }
+        let empty_mean = "{\"sum\":null,\"count\":0}";
+        assert!(read(Function::Mean, ColumnType::F64, empty_mean).is_ok());
+        assert!(read(Function::Mean, ColumnType::F64, "null").is_ok());
+    }
+
+    #[test]
+    fn numbers_are_taken_plainly_or_as_digits_in_a_string() {
+        use ColumnType::{F64, I64};
+        for (function, kind, text, expected) in [
+            (Function::Sum, I64, "\"12\"", "12"),
+            (Function::Sum, I64, "9007199254740993", "\"9007199254740993\""),
+            (Function::Max, I64, "\"-9223372036854775808\"", "-9223372036854775808"),
+            (Function::Sum, F64, "1e2", "100.0"),
+            (Function::Sum, F64, "-0.0", "0.0"),
+            (Function::Sum, F64, "9007199254740993.00", "9007199254740993.00"),
+            (Function::Sum, F64, "9007199254740993", "9007199254740992.0"),
+            (Function::Mean, F64, " {\"count\": 2, \"sum\": 3} ", "{\"sum\":3.0,\"count\":2}"),
+        ] {
+            assert_eq!(read(function, kind, text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_reason() {
+        use ColumnType::{F64, I64, Str};
+        for (function, kind, text, reason) in [
+            (Function::Count, I64, "-1", "a count from 0"),
+            (Function::Count, I64, "null", "a count from 0"),
+            (Function::Count, I64, "18446744073709551616", "a count from 0"),
+            (Function::Sum, I64, "1.5", "an integer"),
+            (Function::Sum, I64, "\"abc\"", "an integer"),
+            (
+                Function::Mean,
+                I64,
+                "{\"sum\":9223372036854775808,\"count\":1}",
+                "a sum that 1 values",
+            ),
+            (Function::Sum, F64, "NaN", "expected JSON"),
+            (Function::Sum, F64, "\"inf\"", "a number"),
+            (Function::Sum, F64, "[1]", "a number"),
+            (Function::Mean, I64, "3", "{\"sum\":number,\"count\":integer}"),
+            (Function::Mean, I64, "{\"sum\":3}", "{\"sum\":number,\"count\":integer}"),
+            (Function::Mean, I64, "{\"sum\":3,\"count\":1,\"x\":1}", "{\"sum\":number"),
+            (Function::Mean, I64, "{\"sum\":3,\"count\":0}", "a sum that 0 values"),
+            (Function::Mean, F64, "{\"sum\":3,\"count\":0}", "0 values are counted"),
+            (Function::Mean, F64, "{\"sum\":null,\"count\":2}", "a number"),
+            (Function::VarPop, F64, "{\"n\":2,\"mean\":1,\"m2\":-1}", "an m2 of 0 or more"),
+            (Function::VarPop, F64, "{\"n\":0,\"mean\":1,\"m2\":0}", "0 values are counted"),
+            (Function::VarPop, F64, "{\"n\":2,\"mean\":\"x\",\"m2\":0}", "\"m2\":number"),
+            (Function::Min, I64, "1.0", "a value of type i64 or null"),
+            (Function::Min, F64, "1e999", "a value of type f64 or null"),
+            (Function::Min, Str, "1", "a value of type str or null"),
+            (Function::Last, I64, "[1]", "[timestamp,value] or null"),
+            (Function::Last, I64, "[99,1]", "from 100 to before 200"),
+            (Function::Last, I64, "[200,1]", "from 100 to before 200"),
+            (Function::Last, Str, "[100,null]", "a value of type str"),
+        ] {
+            let error = read(function, kind, text).unwrap_err();
+            assert!(error.starts_with("partial of feature \"f\": "), "{error}");
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn numbers_end_at_their_limit() {
+        let fits = format!("1{}", "0".repeat(crate::limits::NUMBER_BYTES_MAX - 1));
+        assert!(is_json_number(fits.as_bytes()));
+        assert!(!is_json_number(format!("{fits}0").as_bytes()));
+    }
+}

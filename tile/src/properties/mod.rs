@@ -4,5 +4,6 @@ mod algebra;
 mod brute;
 mod codec;
 mod exact;
+mod numbers;
 mod rows;
 mod text;
