@@ -49,6 +49,23 @@ fn read_all(block: &Block<'_>, layout: &Layout) {
     assert!(block.clears().count() < 65_536);
 }
 
+#[test]
+fn tiles_far_apart_on_both_sides_of_the_epoch_are_found() {
+    let layout = layout_of(&features());
+    let far = (1 << 40) * SPAN;
+    let starts = [-far, -3 * SPAN, 0, 7 * SPAN, far];
+    let tiles: BTreeMap<i64, Accumulator> =
+        starts.iter().map(|&start| (start, layout.empty())).collect();
+    let bytes = encoded(&layout, &tiles, 0, &[]);
+    let block = Block::parse(&bytes, &layout, SPAN).unwrap();
+    for (at, start) in starts.into_iter().enumerate() {
+        assert_eq!(block.start(at), start);
+        assert_eq!(block.lower_bound(start), at, "tiles before {start}");
+        assert_eq!(block.lower_bound(start + 1), at + 1, "tiles up to {start}");
+    }
+    assert_eq!((block.lower_bound(i64::MIN), block.lower_bound(i64::MAX)), (0, starts.len()));
+}
+
 proptest! {
     #[test]
     fn a_block_gives_back_its_tiles(

@@ -4,6 +4,7 @@ mod algebra;
 mod brute;
 mod codec;
 mod exact;
+mod lanes;
 mod numbers;
 mod rows;
 mod text;
