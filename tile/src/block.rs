@@ -183,6 +183,9 @@ impl<'a> Block<'a> {
         // The first tile index whose start is not before the timestamp.
         let tile = timestamp / self.tile_span;
         let ceiling = tile + i64::from(tile * self.tile_span < timestamp);
+        if self.starts.is_widest() {
+            return self.starts.words_below(ceiling, self.tile_count);
+        }
         if ceiling <= self.starts.base() {
             return 0;
         }

@@ -271,6 +271,18 @@ impl<'a> Lane<'a> {
         usize::from(below)
     }
 
+    /// Whether the deltas are as wide as words. They then begin at no base, and those of negative
+    /// words wrap, so that ascending words need not have ascending deltas.
+    #[inline]
+    pub(crate) fn is_widest(&self) -> bool {
+        self.descriptor.delta_width() == 8
+    }
+
+    /// How many words are less than `bound` as signed integers, if they ascend.
+    pub(crate) fn words_below(&self, bound: i64, tile_count: usize) -> usize {
+        partition_point(tile_count, |at| self.word(at).cast_signed() < bound)
+    }
+
     /// The delta of one tile.
     #[inline]
     pub(crate) fn delta(&self, at: usize) -> u64 {
