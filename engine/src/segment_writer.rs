@@ -85,7 +85,8 @@ impl SegmentWriter {
             return;
         }
         let row = self.views.entry(view.id).or_default();
-        row.layout_id = view.layout_id.0;
+        // Entities that only older sources hold come under older layouts, which are prefixes.
+        row.layout_id = row.layout_id.max(view.layout_id.0);
         row.entities += 1;
         row.tiles += bytes_u64(content.tiles.len());
         let mut clears = &content.clears[..];
@@ -214,7 +215,7 @@ impl SegmentWriter {
     }
 }
 
-/// Writes `image` as the file of segment `id` and makes file and name durable.
+/// Writes `image` as the file of segment `id` and makes file and name durable ([SEGMENT-10]).
 pub(crate) fn write_segment(
     disk: &dyn Disk,
     id: SegmentId,

@@ -407,6 +407,25 @@ fn a_feature_added_later_is_incomplete_before_it_existed() {
 }
 
 #[test]
+fn segments_from_before_and_after_a_new_feature_merge_whatever_their_last_entity() {
+    let mut store = Store::with_view(|_| {});
+    store.add("z", NOW - DAY, "1.5", "5");
+    store.flush();
+    let change =
+        ViewChange { add_features: vec![feature("low", "min(units)")], ..ViewChange::default() };
+    store.write(Write::AlterView { view: name("v"), change }).unwrap();
+    for units in ["7", "6", "8", "9"] {
+        store.add("a", NOW + DAY, "1", units);
+        store.flush();
+    }
+    assert!(1 < store.engine().counters().compactions, "the story needs merges of all segments");
+    store.crash();
+    store.now = NOW + 2 * DAY;
+    assert_eq!(store.value("a", "low@1d"), ok(Value::Int(6)));
+    assert_eq!(store.value("z", "top@3d"), ok(Value::Int(5)));
+}
+
+#[test]
 fn a_dropped_view_takes_its_tiles_along_and_frees_its_name() {
     let mut store = Store::with_view(|_| {});
     store.add("u", NOW - DAY, "1", "1");
