@@ -122,6 +122,7 @@ impl Applied {
         shared.version.store(Arc::new(version));
     }
 
+    /// Adds the rows to their tiles; a view that was dropped before takes none ([RECORD-4]).
     fn apply_events(
         &self,
         shared: &Shared,

@@ -14,7 +14,8 @@ use tilekv_tile::{
 use crate::error::EngineError;
 use crate::ranges::{TimeRange, add_range};
 
-/// The identity of a view for the life of a store: assigned through the log, never reused.
+/// The identity of a view for the life of a store: assigned through the log, never reused
+/// ([RECORD-3]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewId(pub(crate) u32);
 
@@ -27,7 +28,8 @@ pub(crate) struct LayoutId(pub(crate) u16);
 pub(crate) struct Feature {
     /// Its name, function and resolved input column.
     pub(crate) binding: FeatureBinding,
-    /// Half-open ranges of time for which the feature has no complete data, ascending.
+    /// Half-open ranges of time for which the feature has no complete data, ascending
+    /// ([MANIFEST-5]).
     pub(crate) incomplete: Vec<TimeRange>,
 }
 
@@ -106,7 +108,7 @@ pub struct View {
     /// The types of the definition's columns.
     pub(crate) kinds: Vec<ColumnType>,
     /// Every layout the view has had. Components are only ever appended, so that layout k is a
-    /// prefix of layout k + 1.
+    /// prefix of layout k + 1 ([MANIFEST-4]).
     pub(crate) layouts: Vec<Arc<Layout>>,
     pub(crate) features: Vec<Feature>,
     pub(crate) seals: Arc<SealSet>,

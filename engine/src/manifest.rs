@@ -33,7 +33,7 @@ pub(crate) struct Control {
 pub(crate) struct Manifest {
     /// The secret of the store's hashes, drawn when it was created.
     pub(crate) hash_seed: u64,
-    /// The first LSN that no segment holds.
+    /// The first LSN that no segment holds ([MANIFEST-2]).
     pub(crate) flushed: Lsn,
     /// The greatest log time, in milliseconds, that a segment or the control state knows.
     pub(crate) now_ms: i64,
@@ -57,7 +57,8 @@ impl Manifest {
         Self::decode(&bytes).map(Some)
     }
 
-    /// Writes the manifest in place of the one before it, durably.
+    /// Writes the manifest in place of the one before it, durably: a reader meets the one or the
+    /// other.
     pub(crate) fn store(&self, disk: &dyn Disk) -> Result<(), EngineError> {
         let file = disk.create(TEMPORARY)?;
         file.write_at(0, &self.encode())?;
@@ -94,11 +95,13 @@ impl Manifest {
             return Err(corrupt(0, "no manifest magic"));
         }
         let (body, stored) = bytes.split_at(bytes.len() - 4);
+        // [MANIFEST-1]: nothing is read before the checksum has been.
         if crc32fast::hash(body).to_le_bytes() != *stored {
             return Err(corrupt(0, "the checksum does not match"));
         }
         let mut fields = Fields::new(&body[MAGIC.len()..]);
         let version = fields.u32().map_err(|error| corrupt(MAGIC.len(), error))?;
+        // [MANIFEST-7]
         if version != VERSION {
             return Err(EngineError::NewerFormat {
                 file: MANIFEST.to_owned(),
@@ -200,6 +203,7 @@ fn decode_view(fields: &mut Fields<'_>) -> Result<View, FieldError> {
             .map(|_| Ok((fields.i64()?, fields.i64()?)))
             .collect::<Result<Vec<(i64, i64)>, FieldError>>()?;
     }
+    // [MANIFEST-6]
     let seals = SealSet::decode(fields.long()?).map_err(|_| FieldError::Value("seals"))?;
     view.set_seals(seals);
     let (newest, oldest) = (fields.option("newest event")?, fields.option("oldest tile")?);

@@ -99,6 +99,7 @@ fn load_or_create(
     if let Some(manifest) = Manifest::load(disk)? {
         return Ok((manifest, false));
     }
+    // [MANIFEST-8]
     let names = disk.list()?;
     if let Some(name) = names.iter().find(|name| !name.ends_with(".tmp")) {
         return Err(EngineError::Corrupt {

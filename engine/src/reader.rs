@@ -119,7 +119,7 @@ impl Reader {
         let content = gather(version, view, hash, entity, from, range.end);
         if RANGE_TILE_COUNT_MAX < content.tiles.len() {
             return Err(EngineError::Limit(format!(
-                "the range holds {} tiles, at most {RANGE_TILE_COUNT_MAX} are answered; ask for less",
+                "the range holds {} tiles, at most {RANGE_TILE_COUNT_MAX} are answered; split it",
                 content.tiles.len()
             )));
         }

@@ -24,7 +24,7 @@ pub(crate) struct StampRecord<'a> {
     pub(crate) sequence: u64,
 }
 
-/// A whole tile that was set or merged.
+/// A whole tile that was set or merged ([RECORD-6]).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TileRecord<'a> {
     pub(crate) view: ViewId,
@@ -51,7 +51,7 @@ pub(crate) enum Effect<'a> {
     Events(EventsRecord<'a>),
     /// A tile is set or merged.
     Tile(TileRecord<'a>),
-    /// Tiles of an entity with `from <= start < to` go.
+    /// Tiles of an entity with `from <= start < to` go ([RECORD-7]).
     Clear { view: ViewId, from: i64, to: i64, entity: &'a [u8] },
     /// A range is sealed.
     AddSeal { view: ViewId, from: i64, to: i64, at: i64 },
@@ -60,7 +60,8 @@ pub(crate) enum Effect<'a> {
 }
 
 impl<'a> Effect<'a> {
-    /// Reads one record. An error means that the record is not one that this version writes.
+    /// Reads one record. An error means that the record is not one that this version writes
+    /// ([RECORD-8]).
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, FieldError> {
         let mut fields = Fields::new(bytes);
         let kind = fields.u8()?;
@@ -328,6 +329,7 @@ impl<'a> EventsRecord<'a> {
         fields.end()
     }
 
+    /// Reads a row's cells behind their null bitmap ([RECORD-5]).
     fn read_cells(
         &self,
         fields: &mut Fields<'a>,

@@ -46,7 +46,7 @@ pub(crate) struct Chunk<'a> {
     pub(crate) view: ViewId,
     pub(crate) entity: &'a [u8],
     pub(crate) block: &'a [u8],
-    /// Whether the next entry is a later chunk of the same entity.
+    /// Whether the next entry is a later chunk of the same entity ([SEGMENT-2]).
     continues: bool,
     /// Where the next entry of the file starts.
     next: usize,
@@ -227,7 +227,7 @@ pub(crate) const MAGIC: &[u8; 8] = b"TKVSEGMT";
 pub(crate) const VERSION: u32 = 1;
 /// The entry's entity goes on in the next entry.
 pub(crate) const FLAG_CONTINUES: u16 = 1;
-/// The entry is the last of its page.
+/// The entry is the last of its page ([SEGMENT-3]).
 pub(crate) const FLAG_PAGE_END: u16 = 2;
 /// Entities that [`Segment::find_group`] takes at once.
 pub(crate) const GROUP_KEYS_MAX: usize = 16;
@@ -238,14 +238,15 @@ const OFFSET_BITS: u32 = 40;
 const OFFSET_MASK: u64 = (1 << OFFSET_BITS) - 1;
 const TAG_MASK: u64 = (1 << (64 - OFFSET_BITS)) - 1;
 
-/// The slot of an entry: the hash's low 24 bits as a tag, and where the entry starts.
+/// The slot of an entry: the hash's low 24 bits as a tag, and where the entry starts
+/// ([SEGMENT-5]).
 pub(crate) fn slot_of(hash: u64, offset: usize) -> u64 {
     let offset = bytes_u64(offset);
     assert!(offset <= OFFSET_MASK, "a segment is at most 1 TiB");
     (hash & TAG_MASK) << OFFSET_BITS | offset
 }
 
-/// Where the search for `hash` begins in a table of `slots`.
+/// Where the search for `hash` begins in a table of `slots` ([SEGMENT-6]).
 pub(crate) fn slot_home(hash: u64, slots: usize) -> usize {
     let scaled = (u128::from(hash) * u128::from(bytes_u64(slots))) >> 64;
     let Ok(home) = usize::try_from(scaled) else {
@@ -306,6 +307,7 @@ impl Loader<'_> {
         if magic != Ok(MAGIC) {
             return Err(self.corrupt(0, "no segment magic"));
         }
+        // [SEGMENT-8]
         if version != Ok(VERSION) {
             return Err(EngineError::NewerFormat {
                 file: self.id.file_name(),
@@ -429,6 +431,7 @@ impl Loader<'_> {
         if is_last_of_page { Ok(()) } else { Err(self.corrupt(at, "a page without its end")) }
     }
 
+    /// Checks a part that ends with its checksum ([SEGMENT-4]).
     fn check_crc(&self, bytes: &[u8], at: usize, what: &str) -> Result<(), EngineError> {
         let (body, stored) = bytes.split_at(bytes.len() - 4);
         if crc32fast::hash(body).to_le_bytes() == *stored {

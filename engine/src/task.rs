@@ -189,7 +189,8 @@ impl Engine {
         Task { kind, output, hash_seed: self.manifest.hash_seed }
     }
 
-    /// The adjacent pair of segments that is cheapest to merge, once there are too many.
+    /// The adjacent pair of segments that is cheapest to merge, once there are too many: only
+    /// neighbours are merged, so that ages stay in order ([SEGMENT-7]).
     fn due_compaction(&self, now_ms: i64) -> Option<TaskKind> {
         let version = self.shared.version.load();
         let segments = &version.segments;
@@ -236,6 +237,7 @@ impl Engine {
         Ok(())
     }
 
+    /// Puts one segment in the place of several; the flushed LSN stays ([MANIFEST-3]).
     fn install_compaction(
         &mut self,
         inputs: &[Arc<Segment>],
@@ -282,7 +284,7 @@ impl Engine {
     }
 
     /// Removes segment files, whole or half written, that neither the manifest nor a running task
-    /// names.
+    /// names ([MANIFEST-9]).
     pub(crate) fn remove_unlisted(&self) -> Result<(), EngineError> {
         if self.running.flush || self.running.compaction {
             return Ok(());

@@ -46,7 +46,8 @@ fn the_embedded_engine_answers_as_the_oracle_does_across_crashes() {
     let counters = store.engine().counters();
     println!(
         "{QUESTIONS} questions, {first} values compared before and {second} after a restart; \
-         {} crashes, {} resends, {} flushes and {} compactions since the last one; loaded in {load:.1?}",
+         {} crashes, {} resends, {} flushes and {} compactions since the last one; \
+         loaded in {load:.1?}",
         store.crashes, store.resends, counters.flushes, counters.compactions
     );
     assert!(10 < store.crashes && 100 < store.resends, "the load must meet crashes and resends");

@@ -397,7 +397,7 @@ mod tests {
             is_required in any::<bool>(),
             max_lag in proptest::option::of(0..200i64),
             horizon in proptest::option::of(-40..40i64),
-            feature_incomplete in proptest::collection::vec(any_tile_range(), 0..3),
+            incomplete in proptest::collection::vec(any_tile_range(), 0..3),
         ) {
             let coverage = sealed.iter().map(|tile| (*tile, tile + TILE)).collect();
             let input = EdgeInput {
@@ -410,9 +410,9 @@ mod tests {
                 max_lag: max_lag.map(|millis| Span::from_millis(millis).unwrap()),
                 horizon: horizon.map(|tiles| tiles * TILE),
             };
-            let window = resolve_window(&input, &selector, &feature_incomplete);
+            let window = resolve_window(&input, &selector, &incomplete);
             let restated =
-                Restated { input, sealed: &sealed, selector, feature_incomplete: &feature_incomplete };
+                Restated { input, sealed: &sealed, selector, feature_incomplete: &incomplete };
             let resolved: Vec<i64> = every_tile()
                 .filter(|tile| window.bounds.start.is_none_or(|start| start <= *tile))
                 .filter(|tile| *tile < window.bounds.end)
