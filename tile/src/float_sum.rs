@@ -5,9 +5,8 @@ use crate::double_double::{DoubleDouble, nearest_of_three, two_sum};
 use crate::number::{integer_part, nearest_double_signed, power_of_two};
 
 /// `carry * 2^1023 + hi + lo`, where -2^1022 <= hi < 2^1022: one value has one form ([STATE-3]).
-/// Each
-/// addition errs by at most 2^-104 of the sum of magnitudes so far, so that a billion of them stay
-/// far within 2^-70 of it.
+/// Each addition errs by at most 2^-104 of the sum of magnitudes so far, so that a billion of them
+/// stay far within 2^-70 of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct FloatSum {
     pub(crate) hi: f64,
