@@ -1,7 +1,7 @@
 //! Fixed-point scales: doubles as integers over a power of two or of ten, where that loses nothing
 //! ([BLOCK-18]). It knows nothing of lanes.
 
-use crate::number::{integer_part, nearest_double, nearest_double_signed, power_of_two};
+use crate::number::{integer_part, nearest_double_signed, power_of_two};
 
 /// By what integers are divided to give doubles, as the byte that stands for it: up to 63, two to
 /// that power; from 128, ten to the power of what it is above 128.
@@ -42,8 +42,19 @@ impl FixedPoint {
     }
 
     /// The integer that stands for a double which has one.
+    #[inline]
     pub(crate) fn integer_of(self, value: f64) -> i64 {
-        integer_part((value / self.factor() * self.divisor()).round())
+        if self.is_binary() {
+            return integer_part(value / self.factor());
+        }
+        // Adding and taking off 1.5 * 2^52 rounds to the nearest integer, ties to even.
+        const ROUNDER: f64 = 1.5 * power_of_two(52);
+        integer_part((value * self.divisor() + ROUNDER) - ROUNDER)
+    }
+
+    /// Whether the scale has so many places that integers over it are likely to be large.
+    pub(crate) fn is_fine(self) -> bool {
+        BINARY_PLACES_COARSE < self.0
     }
 
     /// The least binary scale under which every double, given by its bits, has an integer.
@@ -88,12 +99,14 @@ fn binary_places(value: f64) -> Option<u8> {
 fn fits_decimal(places: u8, word: u64) -> bool {
     let scale = FixedPoint(DECIMAL + places);
     let integer = scale.integer_of(f64::from_bits(word));
-    nearest_double(integer.unsigned_abs()) <= INTEGER_MAX
-        && scale.value_of(integer).to_bits() == word
+    integer.unsigned_abs() <= DECIMAL_INTEGER_MAX && scale.value_of(integer).to_bits() == word
 }
 
 /// Most places behind a binary point.
 const BINARY_PLACES_MAX: u8 = 63;
+
+/// Binary places from which on decimal ones are tried too.
+const BINARY_PLACES_COARSE: u8 = 30;
 
 /// The decimal scale of no places.
 const DECIMAL: u8 = 128;
@@ -103,6 +116,9 @@ const DECIMAL_PLACES_MAX: u8 = 15;
 
 /// Greatest magnitude up to which every integer is a double: 2^53.
 const INTEGER_MAX: f64 = power_of_two(53);
+
+/// The greatest magnitude of an integer over a decimal scale: 2^51, so that rounding is exact.
+const DECIMAL_INTEGER_MAX: u64 = 1 << 51;
 
 const POWERS_OF_TEN: [f64; 16] =
     [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];

@@ -4,24 +4,29 @@
 use crate::fixed_point::FixedPoint;
 use crate::lane::{Descriptor, LaneKind};
 
-/// The smallest encoding of the words found: its descriptor, and the payload appended to `out`.
+/// Appends the smallest encoding of the words, of which there is at least one unless the lane is
+/// of no tiles, to `out`; gives its descriptor.
 pub(crate) fn encode_lane(kind: LaneKind, words: &[u64], out: &mut Vec<u8>) -> Descriptor {
-    let is_hole = |word: u64| kind.empty != 0 && word == kind.empty;
     if words.iter().all(|&word| word == kind.empty) {
         return if kind.empty == 0 { Descriptor::ZERO } else { Descriptor::EMPTY };
     }
+    let is_hole = |word: u64| kind.empty != 0 && word == kind.empty;
     let values = || words.iter().copied().filter(|&word| !is_hole(word));
     let mut best = Frame::of(None, values().map(u64::cast_signed));
+    let mut consider = |scale: Option<FixedPoint>| {
+        let Some(scale) = scale else { return };
+        let integers = values().map(|word| scale.integer_of(f64::from_bits(word)));
+        let frame = Frame::of(Some(scale), integers);
+        if frame.bytes(words.len()) < best.bytes(words.len()) {
+            best = frame;
+        }
+    };
     if kind.is_double {
-        for scale in [FixedPoint::binary_for(values()), FixedPoint::decimal_for(values())]
-            .into_iter()
-            .flatten()
-        {
-            let unscaled = values().map(|word| scale.integer_of(f64::from_bits(word)));
-            let frame = Frame::of(Some(scale), unscaled);
-            if frame.bytes(words.len()) < best.bytes(words.len()) {
-                best = frame;
-            }
+        let binary = FixedPoint::binary_for(values());
+        consider(binary);
+        // What is an integer over a power of two is a larger one over a power of ten.
+        if binary.is_none_or(FixedPoint::is_fine) {
+            consider(FixedPoint::decimal_for(values()));
         }
     }
     best.write(words, is_hole, out)
@@ -37,9 +42,10 @@ struct Frame {
 
 impl Frame {
     /// The narrowest frame for these integers, of which there is at least one.
-    fn of(scale: Option<FixedPoint>, values: impl Iterator<Item = i64> + Clone) -> Self {
-        let least = values.clone().min().unwrap_or(0);
-        let greatest = values.max().unwrap_or(0);
+    fn of(scale: Option<FixedPoint>, values: impl Iterator<Item = i64>) -> Self {
+        let ends = (i64::MAX, i64::MIN);
+        let (least, greatest) =
+            values.fold(ends, |(least, greatest), value| (least.min(value), greatest.max(value)));
         let spread = greatest.cast_unsigned().wrapping_sub(least.cast_unsigned());
         let delta_width = unsigned_width(spread);
         let needs_no_base = 0 <= least
@@ -60,9 +66,13 @@ impl Frame {
         if has_holes {
             out.extend(words.chunks(8).map(|chunk| bits_of(chunk, &is_hole)));
         }
-        for &word in words {
-            let delta = if is_hole(word) { 0 } else { self.delta(word) };
-            out.extend_from_slice(&delta.to_le_bytes()[..self.delta_width]);
+        let deltas = words.iter().map(|&word| if is_hole(word) { 0 } else { self.delta(word) });
+        match self.delta_width {
+            0 => {}
+            1 => write_deltas::<1>(deltas, out),
+            2 => write_deltas::<2>(deltas, out),
+            4 => write_deltas::<4>(deltas, out),
+            _ => write_deltas::<8>(deltas, out),
         }
         Descriptor::new(
             code_of(self.delta_width),
@@ -72,12 +82,23 @@ impl Frame {
         )
     }
 
+    #[inline]
     fn delta(&self, word: u64) -> u64 {
         let value = match self.scale {
             Some(scale) => scale.integer_of(f64::from_bits(word)),
             None => word.cast_signed(),
         };
         value.wrapping_sub(self.base).cast_unsigned()
+    }
+}
+
+/// Appends the low bytes of the deltas.
+#[inline]
+fn write_deltas<const WIDTH: usize>(deltas: impl ExactSizeIterator<Item = u64>, out: &mut Vec<u8>) {
+    let at = out.len();
+    out.resize(at + deltas.len() * WIDTH, 0);
+    for (bytes, delta) in out[at..].as_chunks_mut::<WIDTH>().0.iter_mut().zip(deltas) {
+        bytes.copy_from_slice(&delta.to_le_bytes()[..WIDTH]);
     }
 }
 
