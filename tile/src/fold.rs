@@ -159,7 +159,8 @@ impl Block<'_> {
             return;
         }
         let lane = self.lane(source, 0);
-        if lane.is_empty() {
+        // The empty word of integers is also a value: there, the presence decides.
+        if kind == ColumnType::F64 && lane.is_empty() {
             return;
         }
         let best = match pick {

@@ -1,7 +1,7 @@
 //! Stored forms lose nothing, fold as the tiles themselves do, and never panic on garbage.
 
 use super::algebra::check_all;
-use super::rows::{SPAN, any_rows, features, layout_of, state_of, tiles_of};
+use super::rows::{Cell, Row, SPAN, any_rows, features, layout_of, state_of, tiles_of};
 use crate::accumulator::{Accumulator, decode_accumulator, encode_accumulator};
 use crate::block::{Block, TileRow, encode_block};
 use crate::component::ComponentId;
@@ -47,6 +47,23 @@ fn read_all(block: &Block<'_>, layout: &Layout) {
         assert!(block.lower_bound(timestamp) <= block.len());
     }
     assert!(block.clears().count() < 65_536);
+}
+
+#[test]
+fn the_ends_of_an_integer_are_values_like_others() {
+    let layout = layout_of(&features());
+    for end in [i64::MIN, i64::MAX] {
+        let row = |at, cell| Row { timestamp: at * SPAN, cells: [cell, None, None] };
+        let rows = [row(0, Some(Cell::I64(end))), row(1, None), row(2, Some(Cell::I64(end)))];
+        let tiles = tiles_of(&layout, &rows);
+        let bytes = encoded(&layout, &tiles, 0, &[]);
+        let block = Block::parse(&bytes, &layout, SPAN).unwrap();
+        for (at, row) in rows.iter().enumerate() {
+            let mut into = layout.empty();
+            block.fold(&layout, at..at + 1, &mut into);
+            check_all(&layout, &into, std::slice::from_ref(row));
+        }
+    }
 }
 
 #[test]

@@ -129,6 +129,7 @@ pub(super) fn any_rows() -> impl Strategy<Value = Vec<Row>> {
         Just(any::<i64>().boxed()),
         Just((-3_i64..3).boxed()),
         Just(Just(i64::MAX - 1).boxed()),
+        Just(prop_oneof![Just(i64::MIN), Just(i64::MAX)].boxed()),
     ];
     (doubles, integers).prop_flat_map(|(doubles, integers)| {
         let texts = prop_oneof![Just(String::new()), "[a-c]{1,3}", ".{0,5}"];
