@@ -2,11 +2,11 @@
 //! prepares each write, commits all of it at once and sends the outcomes back, one parcel per
 //! network thread and commit. Knows nothing of sockets or replies' encodings.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded, never, select};
+use hashbrown::HashMap;
 use tilekv_engine::disk::Durability;
 use tilekv_engine::{Engine, EngineError, EngineOptions, Outcome, Prepared, Write};
 use tilekv_protocol::ErrorReply;

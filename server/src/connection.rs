@@ -22,7 +22,8 @@ use crate::exchange::{Exchange, Turn};
 use crate::face::Face;
 use crate::inbox::{Expiry, Inbox};
 use crate::limits::{
-    FREE_BUFFER_BYTES, LINGER_MS_MAX, READ_CHUNK_BYTES, READ_SPACE_BYTES_MIN, WRITE_TURN_BYTES_MAX,
+    FREE_BUFFER_BYTES, LINGER_MS_MAX, READ_CHUNK_BYTES, READ_COUNT_PER_TURN_MAX,
+    READ_SPACE_BYTES_MIN, WRITE_TURN_BYTES_MAX,
 };
 use crate::session::Session;
 use crate::worker::Worker;
@@ -105,6 +106,7 @@ impl Connection {
     }
 
     fn poll_batches(&mut self, worker: &Worker, task: &mut TaskContext<'_>) -> Poll<Ended> {
+        let mut read_count = 0;
         loop {
             if self.has_work() {
                 self.run_batch(worker);
@@ -115,7 +117,7 @@ impl Connection {
             if let Poll::Ready(Err(_)) = self.poll_write(task) {
                 return Poll::Ready(Ended::Closed);
             }
-            if self.is_unfinished {
+            if self.is_unfinished || READ_COUNT_PER_TURN_MAX <= read_count {
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -133,6 +135,7 @@ impl Connection {
                 Ok(count) => {
                     worker.metrics.bytes_read.add(wide(count));
                     self.has_news = true;
+                    read_count += 1;
                 }
                 Err(_) => return Poll::Ready(Ended::Closed),
             }
@@ -199,7 +202,10 @@ impl Connection {
                 return false;
             }
             match self.face.step(&mut self.exchange, turn, &mut self.input) {
-                Ok(true) => self.inbox.frame_deadline.set(None),
+                Ok(true) => {
+                    turn.note_command();
+                    self.inbox.frame_deadline.set(None);
+                }
                 Ok(false) => {
                     self.note_incomplete();
                     return true;
@@ -301,8 +307,9 @@ impl Connection {
     /// How the connection ends now, if it does.
     fn end(&self) -> Option<Ended> {
         let is_written = self.exchange.output.is_empty();
-        if self.exchange.session.closing && is_written {
-            return Some(Ended::ByUs);
+        if self.exchange.session.closing {
+            self.inbox.is_closing.set(true);
+            return is_written.then_some(Ended::ByUs);
         }
         let is_idle = self.face.is_idle();
         if (self.at_end || self.worker.is_draining()) && is_idle && is_written {
@@ -321,7 +328,7 @@ impl Connection {
         let peer = self.exchange.session.client.peer;
         let reason = match expiry {
             Expiry::Frame => "a command took too long to arrive",
-            Expiry::Output => "replies were not read while memory was short",
+            Expiry::Output => "replies were not read while they had to be",
         };
         self.worker.metrics.timeouts.add(1);
         tracing::warn!(%peer, reason, "close connection");

@@ -47,6 +47,7 @@ pub(crate) struct Turn<'a> {
     /// When the commands of this turn were read from the socket.
     pub(crate) started: Instant,
     commands: Cell<u32>,
+    looks: Cell<u32>,
     tally: [Cell<(u64, u64)>; FAMILY_COUNT],
 }
 
@@ -54,8 +55,8 @@ impl<'a> Turn<'a> {
     /// A turn that begins now.
     pub(crate) fn new(context: Context<'a>, metrics: &'a ThreadMetrics, thread: usize) -> Self {
         let tally = std::array::from_fn(|_| Cell::new((0, 0)));
-        let (started, commands) = (Instant::now(), Cell::new(0));
-        Self { context, metrics, thread, started, commands, tally }
+        let (commands, looks) = (Cell::new(0), Cell::new(0));
+        Self { context, metrics, thread, started: Instant::now(), commands, looks, tally }
     }
 
     /// Counts a command that was answered in this turn.
@@ -70,10 +71,15 @@ impl<'a> Turn<'a> {
 
     /// Whether other connections should have their turn. The clock is read once in a while.
     pub(crate) fn is_over(&self) -> bool {
-        let commands = self.commands.get() + 1;
-        self.commands.set(commands);
-        commands.is_multiple_of(TURN_COMMAND_COUNT_CHECKED)
+        let looks = self.looks.get() + 1;
+        self.looks.set(looks);
+        looks.is_multiple_of(TURN_COMMAND_COUNT_CHECKED)
             && Duration::from_micros(TURN_TIME_US_MAX) < self.started.elapsed()
+    }
+
+    /// Counts a command that was taken off the input.
+    pub(crate) fn note_command(&self) {
+        self.commands.set(self.commands.get() + 1);
     }
 
     /// Commands that were taken in this turn.

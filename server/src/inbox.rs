@@ -16,6 +16,8 @@ pub(crate) struct Inbox {
     pub(crate) frame_deadline: Cell<Option<Instant>>,
     /// Since when the client has not read what waits for it.
     pub(crate) output_blocked: Cell<Option<Instant>>,
+    /// Whether the connection closes once its replies are written.
+    pub(crate) is_closing: Cell<bool>,
     /// Whether the connection waits for memory that others hold.
     pub(crate) waits_for_memory: Cell<bool>,
     expired: Cell<Option<Expiry>>,
@@ -26,7 +28,7 @@ pub(crate) struct Inbox {
 pub(crate) enum Expiry {
     /// A command did not arrive in time.
     Frame,
-    /// The client did not read while memory was short.
+    /// The client did not read its replies while memory was short or its connection was to close.
     Output,
 }
 

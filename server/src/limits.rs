@@ -39,6 +39,9 @@ pub(crate) const REFUSED_PRODUCER_COUNT_MAX: usize = 65_536;
 /// Time that a connection may spend on commands before the next connection gets its turn.
 pub(crate) const TURN_TIME_US_MAX: u64 = 50;
 
+/// Reads of one socket before the next connection gets its turn.
+pub(crate) const READ_COUNT_PER_TURN_MAX: u32 = 2;
+
 /// Commands between two looks at the clock.
 pub(crate) const TURN_COMMAND_COUNT_CHECKED: u32 = 8;
 

@@ -2,9 +2,9 @@
 //! traffic repeats few shapes, and a plan costs more than a short read.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
+use hashbrown::HashMap;
 use tilekv_engine::{Plan, ReadRequest};
 use tilekv_protocol::ErrorReply;
 use tilekv_tile::{Edge, Name, Selector};

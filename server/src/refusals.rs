@@ -2,9 +2,8 @@
 //! that connection are refused as well, until one comes whose sequence is not above the refused
 //! one. So a refusal inside a pipeline loses nothing. Knows nothing of the engine.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
+use hashbrown::HashMap;
 use tilekv_tile::Name;
 
 use crate::limits::REFUSED_PRODUCER_COUNT_MAX;

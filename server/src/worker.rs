@@ -2,7 +2,6 @@
 //! connection stays on the thread that accepted it. Knows nothing of protocols.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use hashbrown::HashMap;
 use tilekv_protocol::ErrorReply;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -169,7 +169,8 @@ impl Worker {
                 inbox.expire(Expiry::Frame);
             }
             let blocked = inbox.output_blocked.get();
-            if is_short && blocked.is_some_and(|since| patience <= now.duration_since(since)) {
+            let must_read = is_short || inbox.is_closing.get();
+            if must_read && blocked.is_some_and(|since| patience <= now.duration_since(since)) {
                 inbox.expire(Expiry::Output);
             }
         }
