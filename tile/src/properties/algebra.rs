@@ -68,7 +68,10 @@ proptest! {
     }
 
     #[test]
-    fn merging_commutes_but_for_the_last_bits(rows in any_rows(), at in any::<prop::sample::Index>()) {
+    fn merging_commutes_but_for_the_last_bits(
+        rows in any_rows(),
+        at in any::<prop::sample::Index>(),
+    ) {
         let layout = layout_of(&features());
         let (left, right) = rows.split_at(at.index(rows.len() + 1));
         let (left, right) = (state_of(&layout, left), state_of(&layout, right));

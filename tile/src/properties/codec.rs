@@ -211,7 +211,11 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_byte_never_panics(rows in any_rows(), at in any::<prop::sample::Index>(), flip in 1_u8..) {
+    fn a_flipped_byte_never_panics(
+        rows in any_rows(),
+        at in any::<prop::sample::Index>(),
+        flip in 1_u8..,
+    ) {
         let layout = layout_of(&features());
         let tiles = tiles_of(&layout, &rows);
         let mut bytes = encoded(&layout, &tiles, 0b1010, &[(0, 10)]);
