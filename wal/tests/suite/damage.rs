@@ -2,10 +2,10 @@
 //! is refused when it is damaged; the rest is cut; no wrong record is ever replayed.
 
 use proptest::prelude::*;
-use tilekv_wal::{Disk, Log, Lsn, SimDisk, WalError};
+use tilekv_wal::{Disk, Log, LogOptions, Lsn, SimDisk, SimFaults, WalError};
 
 use crate::layout::{Frame, Kind, frames};
-use crate::support::{Record, append, log_files, open, sound_disk};
+use crate::support::{Record, SMALL, append, log_files, open, shared, sound_disk};
 
 /// Three files of synced batches of many sizes, some synced together; the last is not sealed.
 fn written_log() -> (SimDisk, Vec<Record>) {
@@ -177,6 +177,47 @@ fn a_torn_tail_stays_cut_and_its_stale_batches_never_return() {
 
 fn append_expected(replayed: &[Record], from: usize) -> Vec<Record> {
     replayed[from..].to_vec()
+}
+
+#[test]
+fn a_proof_is_found_however_far_it_stands() {
+    let disk = sound_disk();
+    let options = LogOptions { file_bytes_max: 16 << 20, allocate_bytes: 1 << 20 };
+    let (mut log, _) = Log::open(shared(&disk), options, Lsn::ZERO, 1, &mut |_, _, _| ()).unwrap();
+    for size in [10, 5 << 20] {
+        log.append(0, &[vec![3; size]]).unwrap();
+    }
+    log.sync().unwrap();
+    log.append(0, &[b"the proof"]).unwrap();
+    drop(log);
+    // Both synced batches are damaged, so that the long one has to be searched.
+    let name = log_files(&disk).remove(0);
+    for at in [4096 + 70, 3 << 20] {
+        disk.flip_bit(&name, at, 0).unwrap();
+    }
+    let error = open(&disk, 0).map(|_| ()).unwrap_err();
+    let WalError::Corrupt { offset, lsn, .. } = error else { panic!("{error}") };
+    assert_eq!((offset, lsn), (4096, Lsn::ZERO));
+}
+
+#[test]
+fn frames_of_another_file_prove_nothing() {
+    let (donor, _) = written_log();
+    let name = log_files(&donor).remove(0);
+    let stale = donor.contents(&name).unwrap();
+    let disk = SimDisk::new(1, SimFaults::default());
+    let (mut log, _) = Log::open(shared(&disk), SMALL, Lsn::ZERO, 99, &mut |_, _, _| ()).unwrap();
+    append(&mut log, &[9]).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    // The disk gives the new file blocks of an older one, whose frames have high LSNs.
+    let mut contents = disk.contents(&name).unwrap();
+    contents.truncate(8192);
+    contents.extend_from_slice(&stale[8192..]);
+    disk.put(&name, &contents);
+    let (_, report, replayed) = open(&disk, 0).unwrap();
+    let cut = report.cut.expect("what does not belong there is cut");
+    assert_eq!((replayed.len(), cut.lsn, cut.batches_whole), (1, Lsn::new(1), 0), "[WAL-8]");
 }
 
 #[test]
