@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use tilekv_tile::Block;
 
 use crate::catalog::{View, ViewId};
-use crate::content::{Content, StoredTile};
+use crate::content::Content;
 use crate::overlay::Entry;
 use crate::ranges::{TimeRange, add_range, for_each_visible};
-use crate::segment::{Chunk, Segment, SegmentView};
+use crate::segment::{Chunk, Segment, SegmentView, stored_tiles};
 use crate::version::Version;
 
 /// One source's part of an entity.
@@ -160,12 +160,8 @@ fn content_between(source: Source<'_>, view: &View, from: i64, to: i64) -> Conte
         Source::Chunks(_, segment_view, _) => {
             source.for_each_block(|block| {
                 content.clears.extend(block.clears());
-                let tiles = block.lower_bound(from)..block.lower_bound(to);
-                content.tiles.extend(tiles.map(|tile| StoredTile {
-                    start: block.start(tile),
-                    base: block.is_base(tile),
-                    accumulator: block.accumulator(tile),
-                }));
+                let range = block.lower_bound(from)..block.lower_bound(to);
+                content.tiles.extend(stored_tiles(block, range));
             });
             content.relaid(&segment_view.layout, view.layout())
         }

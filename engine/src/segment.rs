@@ -174,11 +174,7 @@ impl Segment {
         loop {
             let block = self.block(&chunk, view);
             content.clears.extend(block.clears());
-            content.tiles.extend((0..block.len()).map(|tile| StoredTile {
-                start: block.start(tile),
-                base: block.is_base(tile),
-                accumulator: block.accumulator(tile),
-            }));
+            content.tiles.extend(stored_tiles(&block, 0..block.len()));
             match self.next_chunk(&chunk) {
                 Some(next) => chunk = next,
                 None => return (content, chunk),
@@ -211,6 +207,19 @@ impl Segment {
             None => unreachable!("an entry that was checked when it was loaded"),
         }
     }
+}
+
+/// The tiles of a block at the positions of `range`.
+pub(crate) fn stored_tiles(
+    block: &Block<'_>,
+    range: Range<usize>,
+) -> impl Iterator<Item = StoredTile> {
+    let accumulators = block.accumulators(range.clone());
+    range.zip(accumulators).map(|(tile, accumulator)| StoredTile {
+        start: block.start(tile),
+        base: block.is_base(tile),
+        accumulator,
+    })
 }
 
 /// The bytes of a file's head: magic, version, id, CRC.

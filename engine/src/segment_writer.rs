@@ -47,6 +47,8 @@ pub(crate) struct SegmentWriter {
     entries: Vec<(u64, usize)>,
     views: BTreeMap<ViewId, ViewRow>,
     block: Vec<u8>,
+    /// How many tiles the next block is tried with: what fitted last, or twice as many.
+    chunk_tiles: usize,
 }
 
 impl SegmentWriter {
@@ -70,6 +72,7 @@ impl SegmentWriter {
             entries: Vec::new(),
             views: BTreeMap::new(),
             block: Vec::new(),
+            chunk_tiles: BLOCK_TILE_COUNT_MAX,
         }
     }
 
@@ -146,7 +149,7 @@ impl SegmentWriter {
         clears: &[(i64, i64)],
         tiles: &[StoredTile],
     ) -> usize {
-        let mut count = tiles.len().min(BLOCK_TILE_COUNT_MAX);
+        let mut count = tiles.len().min(self.chunk_tiles);
         loop {
             let rows: Vec<TileRow<'_>> = tiles[..count]
                 .iter()
@@ -159,9 +162,13 @@ impl SegmentWriter {
             self.block.clear();
             encode_block(view.layout, view.span, clears, &rows, &mut self.block);
             if self.block.len() <= BLOCK_BYTES_MAX || count <= 1 {
+                if self.block.len() <= BLOCK_BYTES_MAX / 2 && self.chunk_tiles <= count {
+                    self.chunk_tiles = (2 * count).min(BLOCK_TILE_COUNT_MAX);
+                }
                 return count;
             }
             count = (count / 2).max(1);
+            self.chunk_tiles = count;
         }
     }
 

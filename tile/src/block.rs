@@ -3,7 +3,7 @@
 //! checksums: whoever stores blocks says which layout and tile size they have, and proves that
 //! their bytes are whole.
 
-use crate::accumulator::{Accumulator, Side, extent};
+use crate::accumulator::{Accumulator, Side};
 use crate::component::ComponentKind;
 use crate::error::TileError;
 use crate::fixed_point::FixedPoint;
@@ -11,6 +11,7 @@ use crate::frame::encode_lane;
 use crate::lane::{Descriptor, Lane, LaneKind, are_bits_clean};
 use crate::layout::{LaneShape, Layout, Slot};
 use crate::number::{count, index};
+use std::ops::Range;
 
 /// A tile to be encoded.
 #[derive(Debug, Clone, Copy)]
@@ -222,21 +223,46 @@ impl<'a> Block<'a> {
 
     /// The state of one tile under the layout that the block was parsed with.
     pub fn accumulator(&self, at: usize) -> Accumulator {
-        assert!(at < self.tile_count, "the tile is in the block");
-        let mut accumulator = self.layout.empty();
-        let (_, side_count) = extent(self.layout, self.component_count);
+        let Some(accumulator) = self.accumulators(at..at + 1).pop() else {
+            unreachable!("a range of one tile gives one state");
+        };
+        accumulator
+    }
+
+    /// The states of the tiles at the positions of `range`, decoded lane by lane. Panics where the
+    /// range leaves the block.
+    pub fn accumulators(&self, range: Range<usize>) -> Vec<Accumulator> {
+        assert!(range.end <= self.tile_count, "the tiles are in the block");
+        let mut accumulators = vec![self.layout.empty(); range.len()];
         for slot in &self.layout.slots()[..self.component_count] {
             let first = index(slot.word);
             for word in 0..slot.word_count() {
-                accumulator.words[first + word] = self.lane(slot, word).word(at);
+                let lane = self.lane(slot, word);
+                for (at, accumulator) in range.clone().zip(&mut accumulators) {
+                    accumulator.words[first + word] = lane.word(at);
+                }
             }
-            restore_words(slot, self.start(at), &mut accumulator.words);
-            if slot.side_index() < side_count && slot.has_side() {
-                accumulator.sides[slot.side_index()] =
-                    self.text(slot, at).map(|text| Side::Text(text.into()));
+            for (at, accumulator) in range.clone().zip(&mut accumulators) {
+                restore_words(slot, self.start(at), &mut accumulator.words);
+            }
+            if slot.has_side() {
+                self.decode_texts(slot, range.clone(), &mut accumulators);
             }
         }
-        accumulator
+        accumulators
+    }
+
+    fn decode_texts(&self, slot: &Slot, range: Range<usize>, accumulators: &mut [Accumulator]) {
+        let (lengths, texts) = self.texts(slot);
+        let length = |at| stored_length(lengths.word(at));
+        let mut offset: usize = (0..range.start).filter_map(length).sum();
+        for (at, accumulator) in range.zip(accumulators) {
+            if let Some(length) = length(at) {
+                let text = &texts[offset..offset + length];
+                accumulator.sides[slot.side_index()] = Some(Side::Text(text.into()));
+                offset += length;
+            }
+        }
     }
 
     /// The slot of the component with the same id as the one at `position` of `into_layout`, if
