@@ -123,6 +123,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Makes everything committed durable and seals the log, so that later damage to any of it is
+    /// noticed. What is pending is dropped.
+    ///
+    /// # Errors
+    /// Every error is fatal.
+    pub fn close(self) -> Result<(), EngineError> {
+        Ok(self.log.close()?)
+    }
+
     /// Bytes of the pending batch.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {

@@ -401,8 +401,8 @@ impl Committer {
         while let Ok(batch) = shared.write_queue.receiver().try_recv() {
             self.turn(batch);
         }
-        self.sync();
-        tracing::info!("log synced");
+        failure::check("close the log", self.engine.close());
+        tracing::info!("log synced and sealed");
     }
 
     /// Drops the refusals of connections that have gone, now and then.
