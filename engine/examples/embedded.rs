@@ -9,7 +9,8 @@ use tilekv_tile::{Cells, ColumnType, Identifier, Name, Rows, Selector, ViewDefin
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let now_ms = 1_700_000_000_000;
-    let disk = Arc::new(RealDisk::open("tilekv-embedded".as_ref())?);
+    let folder = std::env::args().nth(1).unwrap_or("tilekv-embedded".to_owned());
+    let disk = Arc::new(RealDisk::open(folder.as_ref())?);
     let options = EngineOptions::standard(Durability::Always, 42);
     let (mut engine, report) = Engine::open(disk, options, now_ms)?;
     println!("opened: {} segments, {} log records", report.segments, report.log.records_replayed);

@@ -82,6 +82,13 @@ impl Store {
         self.engine().checkpoint(now).unwrap();
     }
 
+    fn run_due_tasks(&mut self) {
+        let (now, disk) = (self.now, self.disk.clone());
+        for task in self.engine().tasks(now) {
+            self.engine().finish(task.run(&disk)).unwrap();
+        }
+    }
+
     fn read(&mut self, entity: &str, selectors: &[&str], time: &ReadTime) -> Answers {
         let reader = self.engine().reader();
         let version = reader.snapshot();
@@ -423,6 +430,35 @@ fn segments_from_before_and_after_a_new_feature_merge_whatever_their_last_entity
     store.now = NOW + 2 * DAY;
     assert_eq!(store.value("a", "low@1d"), ok(Value::Int(6)));
     assert_eq!(store.value("z", "top@3d"), ok(Value::Int(5)));
+}
+
+#[test]
+fn a_power_cut_that_takes_back_a_drop_gives_back_the_tiles() {
+    let mut came_back = 0;
+    for seed in 0..20 {
+        let mut store = Store::with_view(|_| {});
+        store.options.durability = Durability::Interval;
+        store.disk = SimDisk::new(seed, SimFaults::default());
+        store.reopen();
+        let columns = [("amount", ColumnType::F64), ("units", ColumnType::I64)];
+        let definition = ViewDefinition::of("v", "1d", &columns, &[("n", "count()")]).unwrap();
+        store.write(Write::CreateView(definition)).unwrap();
+        for _ in 0..3 {
+            store.add("u", NOW - DAY, "1", "1");
+            store.engine().freeze();
+            store.run_due_tasks();
+        }
+        store.write(Write::DropView(name("v"))).unwrap();
+        store.run_due_tasks();
+        assert_eq!(store.engine().counters().compactions, 1, "the story needs a compaction");
+        store.crash();
+        let reader = store.engine().reader();
+        if !reader.view_names(&reader.snapshot()).is_empty() {
+            assert_eq!(store.value("u", "n@1d"), ok(Value::Int(3)), "seed {seed}");
+            came_back += 1;
+        }
+    }
+    assert_eq!(came_back, 0, "a merge without the view's tiles makes its end durable");
 }
 
 #[test]

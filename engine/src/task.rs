@@ -243,6 +243,11 @@ impl Engine {
         inputs: &[Arc<Segment>],
         segment: Option<Segment>,
     ) -> Result<(), EngineError> {
+        // What the merge left out, views dropped and tiles beyond a new retention, must not be asked
+        // for again after a power cut.
+        if self.log.durable_lsn() < self.log.next_lsn() {
+            self.log.sync()?;
+        }
         let segment = segment.map(Arc::new);
         let is_input = |id: SegmentId| inputs.iter().any(|input| input.id == id);
         let mut segments = self.manifest.segments.clone();
