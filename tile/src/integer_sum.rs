@@ -31,6 +31,9 @@ fn magnitude_of_mean(sum: u128, count: u64) -> f64 {
         // Both are exact doubles, and division of doubles rounds correctly.
         return nearest_double(sum) / nearest_double(count);
     }
+    if sum == 0 {
+        return 0.0;
+    }
     // With the highest bit of the dividend set, the quotient has at least 64 bits.
     let shift = sum.leading_zeros();
     let dividend = sum << shift;
@@ -43,4 +46,16 @@ fn magnitude_of_mean(sum: u128, count: u64) -> f64 {
     let is_cut = rest != 0 || (quotient & ((1 << excess) - 1)) != 0;
     let rounded = nearest_double(leading | u64::from(is_cut));
     rounded * power_of_two(i64::from(excess) - i64::from(shift))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_of_nothing_over_any_count_is_zero() {
+        for count in [1, 1 << 53, (1 << 53) + 1, u64::MAX] {
+            assert_eq!(mean_of_integers(0, count), 0.0);
+        }
+    }
 }
