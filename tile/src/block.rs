@@ -3,13 +3,20 @@
 //! checksums: whoever stores blocks says which layout and tile size they have, and proves that
 //! their bytes are whole.
 
+mod cursor;
+mod header;
+
+use self::cursor::{Cursor, Problem, Trust, corrupt};
+use self::header::{
+    CLEAR_BYTES, COMPONENT_COUNT_AT, FLAGS_AT, Flags, HEADER_BYTES, INTEGERS, LaneMarks,
+    TEXT_LENGTH_BYTES,
+};
 use crate::accumulator::{Accumulator, Side};
 use crate::component::ComponentKind;
 use crate::error::TileError;
-use crate::fixed_point::FixedPoint;
 use crate::frame::encode_lane;
-use crate::lane::{Descriptor, Lane, LaneKind, are_bits_clean};
-use crate::layout::{LaneShape, Layout, Slot};
+use crate::lane::{Descriptor, Lane, are_bits_clean};
+use crate::layout::{Layout, Slot};
 use crate::number::{count, index};
 use std::ops::Range;
 
@@ -341,230 +348,6 @@ impl<'a> Block<'a> {
     }
 }
 
-/// Where lanes begin: every one where there are few, every so many where there are more, so that
-/// no memory is allocated for any.
-#[derive(Debug, Clone, Copy)]
-struct LaneMarks {
-    /// The payload of every 2^shift-th lane, as an offset from the beginning of the block.
-    offsets: [u32; MARK_COUNT],
-    shift: u32,
-}
-
-impl LaneMarks {
-    #[inline]
-    fn new(lane_count: usize) -> Self {
-        let mut shift = 0;
-        while MARK_COUNT << shift < lane_count {
-            shift += 1;
-        }
-        Self { offsets: [0; MARK_COUNT], shift }
-    }
-
-    /// Notes where a lane begins.
-    #[inline]
-    fn note(&mut self, lane: usize, at: usize) {
-        if lane & ((1 << self.shift) - 1) == 0 {
-            self.offsets[lane >> self.shift] = offset_of(at);
-        }
-    }
-
-    /// The last lane up to this one whose beginning is known, and its beginning.
-    #[inline]
-    fn at_or_before(&self, lane: usize) -> (usize, usize) {
-        let mark = lane >> self.shift;
-        (mark << self.shift, index(self.offsets[mark]))
-    }
-}
-
-/// The byte of flags in a block's header.
-#[derive(Debug, Clone, Copy)]
-struct Flags(u8);
-
-impl Flags {
-    const ALL_BASES: u8 = 1;
-    const BASE_BITS: u8 = 1 << 1;
-    const CLEARS: u8 = 1 << 2;
-    const DENSE: u8 = 1 << 3;
-
-    fn new(rows: &[TileRow<'_>], clears: &[(i64, i64)]) -> Self {
-        let bases = rows.iter().filter(|row| row.base).count();
-        let base_flag = match bases {
-            0 => 0,
-            _ if bases == rows.len() => Self::ALL_BASES,
-            _ => Self::BASE_BITS,
-        };
-        Self(base_flag | if clears.is_empty() { 0 } else { Self::CLEARS })
-    }
-
-    fn is_valid(self) -> bool {
-        let bases = Self::ALL_BASES | Self::BASE_BITS;
-        self.0 & !(bases | Self::CLEARS | Self::DENSE) == 0 && self.0 & bases != bases
-    }
-
-    fn has_all_bases(self) -> bool {
-        self.0 & Self::ALL_BASES != 0
-    }
-
-    fn has_base_bits(self) -> bool {
-        self.0 & Self::BASE_BITS != 0
-    }
-
-    fn has_clears(self) -> bool {
-        self.0 & Self::CLEARS != 0
-    }
-
-    fn is_dense(self) -> bool {
-        self.0 & Self::DENSE != 0
-    }
-}
-
-/// What is wrong with a block, in few words: results of parsing stay small.
-#[derive(Debug, Clone, Copy)]
-struct Problem {
-    at: usize,
-    expected: &'static str,
-    found: usize,
-}
-
-impl Problem {
-    #[cold]
-    fn into_error(self) -> TileError {
-        TileError::Corrupt {
-            what: "tile block",
-            offset: self.at,
-            expected: self.expected.to_owned(),
-            found: self.found.to_string(),
-        }
-    }
-}
-
-/// Whether bytes are known to be a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    /// They may be anything.
-    Foreign,
-    /// They were parsed before.
-    Parsed,
-}
-
-/// Walks the parts of a block, checking that each is there.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    tile_count: usize,
-    trust: Trust,
-}
-
-impl<'a> Cursor<'a> {
-    #[inline]
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Problem> {
-        let Some(taken) = self.bytes.get(self.at..).and_then(|rest| rest.get(..length)) else {
-            return Err(corrupt(self.at, "more bytes", self.bytes.len()));
-        };
-        self.at += length;
-        Ok(taken)
-    }
-
-    fn clears(&mut self, flags: Flags) -> Result<&'a [[u8; CLEAR_BYTES]], Problem> {
-        if !flags.has_clears() {
-            return Ok(&[]);
-        }
-        let mut clear_count = [0; 2];
-        clear_count.copy_from_slice(self.take(2)?);
-        let clear_count = usize::from(u16::from_le_bytes(clear_count));
-        Ok(self.take(clear_count * CLEAR_BYTES)?.as_chunks().0)
-    }
-
-    /// Passes over the starts; gives where they begin.
-    #[inline]
-    fn starts(&mut self, flags: Flags, descriptor: Descriptor) -> Result<usize, Problem> {
-        // A scale or holes would break the order of starts.
-        let fits = descriptor.is_plain() && descriptor != Descriptor::EMPTY;
-        if !fits || (flags.is_dense() && descriptor.delta_width() != 0) {
-            return Err(corrupt(STARTS_AT, "a descriptor of starts", usize::from(descriptor.0)));
-        }
-        let at = self.at;
-        self.take(descriptor.payload_bytes(self.tile_count))?;
-        Ok(at)
-    }
-
-    /// Finds the payload of each lane.
-    #[inline]
-    fn lanes(
-        &mut self,
-        lanes: &[LaneShape],
-        descriptors: &[u8],
-        marks: &mut LaneMarks,
-    ) -> Result<(), Problem> {
-        if u32::try_from(self.bytes.len()).is_err() {
-            return Err(corrupt(0, "a block below 4 GiB", self.bytes.len()));
-        }
-        for (lane, (shape, &descriptor)) in lanes.iter().zip(descriptors).enumerate() {
-            let descriptor = Descriptor(descriptor);
-            let at = self.at;
-            // Where the sum of all is the length of the block, no lane begins beyond it.
-            marks.note(lane, at);
-            self.at += descriptor.payload_bytes(self.tile_count);
-            let payload = || self.bytes.get(at..).unwrap_or_default();
-            if !descriptor.is_plain() && self.trust == Trust::Foreign {
-                self.check_lane(lane, shape.kind, descriptor, payload())?;
-            }
-            if shape.is_text {
-                self.texts(at, descriptor)?;
-            }
-        }
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn check_lane(
-        &self,
-        lane: usize,
-        kind: LaneKind,
-        descriptor: Descriptor,
-        payload: &[u8],
-    ) -> Result<(), Problem> {
-        let has_scale = match descriptor.is_scaled() {
-            true => kind.is_double && payload.first().is_some_and(|&at| FixedPoint(at).is_valid()),
-            false => true,
-        };
-        if !descriptor.is_valid() || !has_scale {
-            let expected = "a descriptor and scale of the lane's kind";
-            return Err(corrupt(HEADER_BYTES + lane, expected, usize::from(descriptor.0)));
-        }
-        if payload.len() < descriptor.payload_bytes(self.tile_count) {
-            return Err(corrupt(self.bytes.len(), "more bytes", self.bytes.len()));
-        }
-        if !Lane::new(descriptor, kind, self.tile_count, payload).has_clean_holes(self.tile_count) {
-            return Err(corrupt(self.at, "zero bits after the holes of the tiles", 1));
-        }
-        Ok(())
-    }
-
-    /// Passes over the texts whose lengths plus one are given by the lane at `offset`, which may
-    /// not have been checked.
-    #[inline(never)]
-    fn texts(&mut self, offset: usize, descriptor: Descriptor) -> Result<(), Problem> {
-        let payload = self.bytes.get(offset..self.at).filter(|_| descriptor.is_plain());
-        let Some(payload) = payload else {
-            return Err(corrupt(offset, "a plain lane of lengths", usize::from(descriptor.0)));
-        };
-        let lengths = Lane::new(descriptor, INTEGERS, self.tile_count, payload);
-        let mut total = [0; TEXT_LENGTH_BYTES];
-        total.copy_from_slice(self.take(TEXT_LENGTH_BYTES)?);
-        let total = index(u32::from_le_bytes(total));
-        if self.trust == Trust::Parsed {
-            return self.take(total).map(|_| ());
-        }
-        let sum = (0..self.tile_count)
-            .fold(0_u64, |sum, at| sum.saturating_add(lengths.word(at).saturating_sub(1)));
-        if sum != count(total) {
-            return Err(corrupt(self.at, "texts as long as their lengths say", total));
-        }
-        self.take(total).map(|_| ())
-    }
-}
-
 /// The word of a tile as it stands in a lane ([BLOCK-12], [BLOCK-13]).
 fn lane_word(slot: &Slot, at: usize, row: &TileRow<'_>) -> u64 {
     let words = &row.accumulator.words[index(slot.word)..];
@@ -662,33 +445,9 @@ fn assert_rows(layout: &Layout, tile_span: i64, rows: &[TileRow<'_>]) {
     }
 }
 
-/// An offset within a block below 4 GiB.
-#[inline]
-fn offset_of(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
-}
-
 fn short(length: usize) -> u16 {
     let Ok(short) = u16::try_from(length) else {
         panic!("a block counts at most 65,535 of anything, not {length}");
     };
     short
 }
-
-#[cold]
-fn corrupt(at: usize, expected: &'static str, found: usize) -> Problem {
-    Problem { at, expected, found }
-}
-
-/// The kind of lanes of integers whose empty word is 0.
-const INTEGERS: LaneKind = LaneKind { is_double: false, empty: 0 };
-
-const HEADER_BYTES: usize = 6;
-const COMPONENT_COUNT_AT: usize = 2;
-const FLAGS_AT: usize = 4;
-const STARTS_AT: usize = 5;
-/// Lanes whose beginnings are kept.
-const MARK_COUNT: usize = 16;
-
-const CLEAR_BYTES: usize = 16;
-const TEXT_LENGTH_BYTES: usize = 4;
