@@ -543,6 +543,11 @@ mod tests {
             panic!("{refused:?}")
         };
         assert_eq!(error.code(), ErrorCode::NoView);
+        let again = "VIEW.CREATE v TILE 1h COLUMNS 1 x:i64 FEATURES 2 s=sum(x) n=count()";
+        talk(&mut rig, &[(9, command(again)), (10, events(1, vec![7, 8, 9]))]);
+        let answered = read(&mut rig, 11, 0, &["e"]);
+        let [(11, Response::Columns(columns))] = &answered[..] else { panic!("{answered:?}") };
+        assert_eq!(columns.columns()[0].value(0), tilekv_tile::Value::Int(3));
     }
 
     #[test]
