@@ -8,6 +8,7 @@ mod flights;
 mod flights_engine;
 mod layering;
 mod oracle;
+mod simulation;
 mod source;
 mod tidy;
 mod tiles;

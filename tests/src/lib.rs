@@ -1,5 +1,6 @@
 //! What the tests share: the repository's own files, the flights of 2013 as rows and questions,
-//! and the oracle that answers by brute force. It knows nothing of the engine or the server.
+//! the oracle that answers by brute force, and the simulation of the engine. It knows nothing of
+//! the server.
 
 pub mod flights;
 pub mod flights_questions;
@@ -7,4 +8,5 @@ pub mod oracle;
 pub mod oracle_answer;
 pub mod repository;
 pub mod seed;
+pub mod simulation;
 pub mod source;
