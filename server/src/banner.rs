@@ -31,6 +31,7 @@ fn render(config: &Config, started: &Started<'_>) -> String {
         ip => ip.to_string(),
     };
     let password = if config.password.is_some() { " --askpass" } else { "" };
+    let cli = format!("redis-cli -h {host} -p {port}{password}");
     format!(
         "\n  TileKV {version}\n\n  \
          clients     {address} (RESP2, RESP3 and the native protocol)\n  \
@@ -38,10 +39,10 @@ fn render(config: &Config, started: &Started<'_>) -> String {
          data        {data}\n  \
          durability  {durability}: {promise}\n\n  \
          Try it:\n    \
-         redis-cli -h {host} -p {port}{password} VIEW.CREATE clicks TILE 1m COLUMNS 1 price:f64 \
+         {cli} VIEW.CREATE clicks TILE 1m COLUMNS 1 price:f64 \
          FEATURES 2 n='count()' spent='sum(price)'\n    \
-         redis-cli -h {host} -p {port}{password} TILE.ADD clicks u:42 $(date +%s000) price 9.5\n    \
-         redis-cli -h {host} -p {port}{password} WINDOW.GET clicks u:42 n@7d spent@7d EDGE live\n\n",
+         {cli} TILE.ADD clicks u:42 $(date +%s000) price 9.5\n    \
+         {cli} WINDOW.GET clicks u:42 n@7d spent@7d EDGE live\n\n",
         version = env!("CARGO_PKG_VERSION"),
         address = started.address,
         http = started.http_address,
