@@ -1,5 +1,6 @@
 //! Micro-benchmarks of the store inside this process: window reads, batches, events, the log.
 //! Under `cargo bench` they run at full size; anywhere else each is executed once on a small store.
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has no figure")]
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -16,6 +17,10 @@ use tilekv_tile::Name;
 
 criterion_group!(benches, reads_of_days, reads_of_minutes, events, log);
 criterion_main!(benches);
+
+/// The server's allocator.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// One entity's windows and batches of 200, over daily tiles: one entity, 20,000, a million.
 fn reads_of_days(criterion: &mut Criterion) {

@@ -1,12 +1,13 @@
 //! The command line, and what its words mean. Knows nothing of measuring.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::compare::Settings;
+use crate::embedded_load::EmbeddedWork;
 use crate::peer::Places;
 
 /// Measures TileKV and the stores that it is compared with.
@@ -27,6 +28,8 @@ pub enum Command {
     Fill(FillArguments),
     /// Drives one workload against a running server.
     Load(LoadArguments),
+    /// Works on a store inside this process, over and over: for a profiler.
+    Embedded(EmbeddedArguments),
 }
 
 /// Arguments of `compare`.
@@ -68,9 +71,7 @@ impl CompareArguments {
     /// The settings that they mean.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        let beside = std::env::current_exe().ok();
-        let beside = beside.as_deref().and_then(std::path::Path::parent);
-        let beside = beside.map_or_else(std::env::temp_dir, std::path::Path::to_owned);
+        let beside = program_folder();
         let places = Places {
             redis: self.redis.clone(),
             tilekv: self.server.clone().unwrap_or_else(|| beside.join("tilekv-server")),
@@ -110,6 +111,31 @@ pub enum FillPeer {
     Tilekv,
     /// Redis.
     Redis,
+}
+
+/// Arguments of `embedded`.
+#[derive(Debug, Args)]
+pub struct EmbeddedArguments {
+    /// What is done.
+    #[arg(long, value_enum)]
+    pub work: EmbeddedWork,
+    /// Entities of the data set.
+    #[arg(long, default_value_t = 20_000)]
+    pub entities: u32,
+    /// For how long.
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+    /// Where the store's folder is made; by default beside this program.
+    #[arg(long)]
+    pub folder: Option<PathBuf>,
+}
+
+/// The folder that holds this program.
+#[must_use]
+pub fn program_folder() -> PathBuf {
+    let program = std::env::current_exe().ok();
+    let folder = program.as_deref().and_then(Path::parent);
+    folder.map_or_else(std::env::temp_dir, Path::to_owned)
 }
 
 /// Arguments of `load`.

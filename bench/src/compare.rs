@@ -156,21 +156,9 @@ impl<'a> Stage<'a> {
         let mut runs: Vec<Vec<Figures>> = vec![Vec::new(); row.contenders.len()];
         for number in 0..self.settings.runs {
             for (contender, runs) in row.contenders.iter().zip(&mut runs) {
-                let figures = self.run_contender(row, contender, number)?;
-                progress(&format!(
-                    "  run {} {}: {:.0}/s, p50 {:.1} us, p99 {:.1} us, client at {:.0}%{}",
-                    number + 1,
-                    contender.name,
-                    figures.per_second,
-                    figures.latencies.p50_us,
-                    figures.latencies.p99_us,
-                    figures.client_share * 100.0,
-                    if 0 < figures.busy {
-                        format!(", {} busy", figures.busy)
-                    } else {
-                        String::new()
-                    },
-                ));
+                let load = load_of(self.settings, row, self.peer(contender.peer), number);
+                let figures = run_contender(&load, contender, self.model)?;
+                progress(&progress_line(number, contender, &figures));
                 runs.push(figures);
             }
         }
@@ -185,36 +173,49 @@ impl<'a> Stage<'a> {
         Ok(RowResult { id, title, contenders, ratios })
     }
 
-    fn run_contender(
-        &self,
-        row: &Row,
-        contender: &Contender,
-        number: usize,
-    ) -> Result<Figures, BenchError> {
-        let peer = match contender.peer {
+    fn peer(&self, kind: PeerKind) -> &Peer {
+        match kind {
             PeerKind::Redis => &self.redis,
             PeerKind::Tilekv => &self.tilekv,
-        };
-        let load = self.load(row, peer, number);
-        let mut workload = (contender.make)(self.model)?;
-        match contender.beside {
-            None => run(&load, &mut *workload, None),
-            Some(make) => run(&load, &mut *workload, Some(&mut *make(self.model)?)),
         }
     }
+}
 
-    fn load(&self, row: &Row, peer: &Peer, number: usize) -> Load {
-        Load {
-            address: peer.address,
-            connections: row.connections,
-            pace: row.pace,
-            warm_up: self.settings.warm_up,
-            duration: self.settings.duration,
-            // The same entities for every contender of a run, others in the next one.
-            seed: SEED + u64::try_from(number).unwrap_or_default(),
-            server: Some(peer.process()),
-            beside_per_second: f64::from(self.settings.entities) * WRITTEN_SHARE,
-        }
+fn progress_line(number: usize, contender: &Contender, figures: &Figures) -> String {
+    let (run, name) = (number + 1, contender.name);
+    let Figures { per_second, latencies, client_share, busy, .. } = figures;
+    let (p50, p99, client) = (latencies.p50_us, latencies.p99_us, client_share * 100.0);
+    let busy = if 0 < *busy { format!(", {busy} refused as busy") } else { String::new() };
+    format!(
+        "  run {run} {name}: {per_second:.0}/s, p50 {p50:.1} us, p99 {p99:.1} us, \
+         client at {client:.0}%{busy}"
+    )
+}
+
+fn load_of(settings: &Settings, row: &Row, peer: &Peer, number: usize) -> Load {
+    Load {
+        address: peer.address,
+        connections: row.connections,
+        pace: row.pace,
+        warm_up: settings.warm_up,
+        duration: settings.duration,
+        // The same entities for every contender of a run, others in the next one.
+        seed: SEED + u64::try_from(number).unwrap_or_default(),
+        server: Some(peer.process()),
+        beside_per_second: f64::from(settings.entities) * WRITTEN_SHARE,
+    }
+}
+
+/// Runs a contender once, with its writes beside it.
+pub fn run_contender(
+    load: &Load,
+    contender: &Contender,
+    model: &Arc<Model>,
+) -> Result<Figures, BenchError> {
+    let mut workload = (contender.make)(model)?;
+    match contender.beside {
+        None => run(load, &mut *workload, None),
+        Some(make) => run(load, &mut *workload, Some(&mut *make(model)?)),
     }
 }
 
@@ -226,3 +227,72 @@ pub const WRITTEN_SHARE: f64 = 0.01;
 
 /// No comparison takes longer.
 const RUN_MS_MAX: i64 = 30 * 60 * 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(folder: &std::path::Path) -> Settings {
+        Settings {
+            places: Places {
+                redis: "redis-server".into(),
+                tilekv: "tilekv-server".into(),
+                folder: folder.to_owned(),
+            },
+            entities: 300,
+            runs: 1,
+            warm_up: Duration::from_millis(10),
+            duration: Duration::from_millis(40),
+            rows: Vec::new(),
+            is_quick: true,
+        }
+    }
+
+    #[test]
+    fn redis_answers_every_row_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
+        let model = Arc::new(model(&settings));
+        for durability in [PeerDurability::None, PeerDurability::Always] {
+            let peer = Peer::redis(&settings.places, Cores::Shared, durability).unwrap();
+            fill_redis(peer.address, &model).unwrap();
+            for row in chosen_rows(&settings, durability) {
+                for contender in row.contenders.iter().filter(|one| one.peer == PeerKind::Redis) {
+                    let load = load_of(&settings, &row, &peer, 0);
+                    let figures = run_contender(&load, contender, &model).unwrap();
+                    assert!(0 < figures.requests, "{} {}", row.id, contender.name);
+                    assert!(0.0 < figures.latencies.p50_us, "{} {}", row.id, contender.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_open_loop_keeps_its_rate() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
+        let model = Arc::new(model(&settings));
+        let peer = Peer::redis(&settings.places, Cores::Shared, PeerDurability::None).unwrap();
+        let rows = all_rows();
+        let row = rows.iter().find(|row| row.id == "single").unwrap();
+        let ping = row.contenders.iter().find(|one| one.name == "redis ping").unwrap();
+        let load = Load {
+            pace: crate::load::Pace::Open { per_second: 500.0 },
+            duration: Duration::from_secs(1),
+            ..load_of(&settings, row, &peer, 0)
+        };
+        let figures = run_contender(&load, ping, &model).unwrap();
+        assert!((400..=600).contains(&figures.requests), "{figures:?}");
+    }
+
+    #[test]
+    fn a_missing_program_and_a_wrong_row_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wrong = settings(folder.path());
+        wrong.places.redis = "no-such-server".into();
+        let error = compare(&wrong, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.starts_with("no-such-server was not found: install"), "{error}");
+        let error = check_names(&["singel".to_owned()]).unwrap_err().to_string();
+        assert!(error.starts_with("row `singel` is not known; expected one of batch,"), "{error}");
+    }
+}

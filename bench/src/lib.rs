@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod compare;
 pub mod dataset;
 pub mod embedded;
+pub mod embedded_load;
 pub mod error;
 pub mod load;
 pub mod machine;

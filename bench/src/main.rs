@@ -10,23 +10,30 @@ use std::time::Duration;
 
 use clap::Parser;
 use tilekv_bench::arguments::{
-    Arguments, Command, CompareArguments, FillArguments, FillPeer, LoadArguments,
+    Arguments, Command, CompareArguments, EmbeddedArguments, FillArguments, FillPeer,
+    LoadArguments, program_folder,
 };
-use tilekv_bench::compare::{SEED, WRITTEN_SHARE, compare};
+use tilekv_bench::compare::{SEED, WRITTEN_SHARE, compare, run_contender};
 use tilekv_bench::dataset::Dataset;
+use tilekv_bench::embedded_load::run_embedded;
 use tilekv_bench::error::{BenchError, Doing};
-use tilekv_bench::load::{Load, Pace, run};
+use tilekv_bench::load::{Load, Pace};
 use tilekv_bench::machine::{Cores, now_ms};
 use tilekv_bench::report::place_figures;
 use tilekv_bench::rows::{Contender, Row, all_rows};
 use tilekv_bench::workload::Model;
 use tilekv_bench::workload::fill::{fill_redis, fill_tilekv};
 
+/// The server's allocator, so that a store in this process behaves as one in the server.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => run_compare(&arguments),
         Command::Fill(arguments) => run_fill(&arguments),
         Command::Load(arguments) => run_load(&arguments),
+        Command::Embedded(arguments) => run_embedded_work(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,11 +90,18 @@ fn run_load(arguments: &LoadArguments) -> Result<(), BenchError> {
         server: arguments.process,
         beside_per_second: arguments.beside.unwrap_or(beside),
     };
-    let mut workload = (contender.make)(&model)?;
-    let mut beside = contender.beside.map(|make| make(&model)).transpose()?;
-    let beside = beside.as_mut().map(|workload| &mut **workload as &mut _);
-    let figures = run(&load, &mut *workload, beside)?;
+    let figures = run_contender(&load, &contender, &model)?;
     print(&serde_json::to_string_pretty(&figures).unwrap_or_default())
+}
+
+fn run_embedded_work(arguments: &EmbeddedArguments) -> Result<(), BenchError> {
+    let folder = arguments.folder.clone().unwrap_or_else(program_folder);
+    let duration = Duration::from_secs_f64(arguments.seconds);
+    let figures = run_embedded(arguments.work, arguments.entities, duration, &folder)?;
+    let (operations, seconds) = (figures.operations, figures.elapsed.as_secs_f64());
+    let per_second = f64::from(operations) / seconds;
+    let nanoseconds = 1e9 / per_second;
+    print(&format!("{operations} in {seconds:.2} s: {per_second:.0}/s, {nanoseconds:.0} ns each"))
 }
 
 /// A row and a contender by name; without the contender, the row's first one.

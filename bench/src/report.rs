@@ -208,11 +208,7 @@ impl Comparison {
 
     fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
         self.write_conditions(out)?;
-        writeln!(
-            out,
-            "| row | contender | requests/s | p50 us | p99 us | p99.9 us | server CPU us | client |"
-        )?;
-        writeln!(out, "|---|---|---|---|---|---|---|---|")?;
+        writeln!(out, "{FIGURES_HEAD}")?;
         for row in &self.rows {
             for contender in &row.contenders {
                 write_contender(out, &row.id, contender)?;
@@ -288,6 +284,9 @@ pub fn place_figures(document: &str, text: &str) -> Option<String> {
     let (_, after) = rest.split_once(FIGURES_END)?;
     Some(format!("{before}{FIGURES_BEGIN}\n\n{}\n\n{FIGURES_END}{after}", text.trim()))
 }
+
+const FIGURES_HEAD: &str = "| row | contender | requests/s | p50 us | p99 us | p99.9 us | \
+    server CPU us | client |\n|---|---|---|---|---|---|---|---|";
 
 /// Begins the figures of a document.
 pub const FIGURES_BEGIN: &str = "<!-- figures begin -->";
