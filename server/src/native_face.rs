@@ -1,5 +1,5 @@
-//! The native face of a connection: frames with request ids, answered as soon as each is ready.
-//! Knows nothing of sockets.
+//! The native face of a connection: frames with request ids, answered as soon as each is ready
+//! ([NAT-3], [NAT-4]). Knows nothing of sockets.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,6 +1,6 @@
-//! The RESP face of a connection. Replies come in the order of their commands, and a command sees
-//! every write before it in the same pipeline: commands behind writes that are not applied yet
-//! wait, unless they are writes too. Knows nothing of sockets.
+//! The RESP face of a connection. Replies come in the order of their commands ([RESP-4]), and a
+//! command sees every write before it in the same pipeline: commands behind writes that are not
+//! applied yet wait, unless they are writes too. Knows nothing of sockets.
 
 use std::collections::VecDeque;
 use std::io::Write as _;

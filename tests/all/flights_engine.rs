@@ -43,14 +43,14 @@ fn the_embedded_engine_answers_as_the_oracle_does_across_crashes() {
     store.crash();
     let second = store.compare_all(&questions, &expected);
     assert_eq!(first, second);
-    let counters = store.engine().counters();
+    let Store { crashes, resends, flushes, compactions, .. } = store;
     println!(
         "{QUESTIONS} questions, {first} values compared before and {second} after a restart; \
-         {} crashes, {} resends, {} flushes and {} compactions since the last one; \
-         loaded in {load:.1?}",
-        store.crashes, store.resends, counters.flushes, counters.compactions
+         {crashes} crashes, {resends} resends, {flushes} flushes, {compactions} compactions; \
+         loaded in {load:.1?}"
     );
-    assert!(10 < store.crashes && 100 < store.resends, "the load must meet crashes and resends");
+    assert!(10 < crashes && 100 < resends, "the load must meet crashes and resends");
+    assert!(10 < flushes && 10 < compactions, "the load must meet flushes and compactions");
     assert!(100_000 <= first, "each question asks for at least one value");
 }
 
@@ -72,6 +72,8 @@ struct Store {
     generator: rand_xoshiro::Xoshiro256PlusPlus,
     crashes: u32,
     resends: u32,
+    flushes: u64,
+    compactions: u64,
 }
 
 impl Store {
@@ -84,7 +86,16 @@ impl Store {
         };
         let disk = SimDisk::new(seed, SimFaults::default());
         let generator = seed::generator(seed);
-        let mut store = Self { disk, engine: None, options, generator, crashes: 0, resends: 0 };
+        let mut store = Self {
+            disk,
+            engine: None,
+            options,
+            generator,
+            crashes: 0,
+            resends: 0,
+            flushes: 0,
+            compactions: 0,
+        };
         store.reopen();
         store
     }
@@ -97,6 +108,9 @@ impl Store {
     }
 
     fn crash(&mut self) {
+        let counters = self.engine().counters();
+        self.flushes += counters.flushes;
+        self.compactions += counters.compactions;
         self.disk.crash();
         self.crashes += 1;
         self.reopen();

@@ -244,7 +244,7 @@ impl Log {
         Ok(self.durable_lsn)
     }
 
-    /// Removes the files all of whose records are below an LSN, but never the newest file;
+    /// Removes the files all of whose records are below an LSN, but never the newest file ([WAL-32]);
     /// returns how many were removed. Call it once a manifest with that LSN is durable.
     ///
     /// # Errors
@@ -352,6 +352,7 @@ impl Log {
         holds_batches && !self.sync_runs && self.options.file_bytes_max < end
     }
 
+    /// Writes the batch with what is durable by now ([WAL-15]).
     fn write_batch(
         &mut self,
         now_ms: i64,
@@ -428,6 +429,7 @@ impl Log {
         Ok((file, bytes))
     }
 
+    /// After a failure nothing more is written ([WAL-20]).
     fn check_poison(&self) -> Result<(), WalError> {
         match &self.poison {
             Some(cause) => Err(WalError::Poisoned { cause: cause.clone() }),

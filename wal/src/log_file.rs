@@ -37,6 +37,7 @@ pub(crate) fn find_files(disk: &dyn Disk) -> Result<Vec<LogFile>, WalError> {
     let open = |(number, name): (u64, String)| {
         let file = disk.open(&name).map_err(fail)?;
         let start = read_start(&*file).map_err(fail)?;
+        // [WAL-34]
         if let Err(FrameFault::Version { found }) = start {
             return Err(WalError::Version { file: name, found, expected: VERSION });
         }

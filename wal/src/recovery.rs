@@ -96,7 +96,7 @@ pub(crate) fn recover(
     Ok(Recovery { files, tail, place, report })
 }
 
-/// No file begins at or below the manifest's LSN: a log that has not begun, or a hole.
+/// No file begins at or below the manifest's LSN: a log that has not begun, or a hole ([WAL-33]).
 fn recover_without_start(
     disk: &dyn Disk,
     files: Vec<LogFile>,

@@ -1,5 +1,5 @@
-//! Inline requests: a line split into arguments by Redis's quoting rules (`sdssplitargs`). Knows
-//! nothing of buffers and streams.
+//! Inline requests: a line split into arguments by Redis's quoting rules (`sdssplitargs`;
+//! [RESP-2]). Knows nothing of buffers and streams.
 
 use bytes::Bytes;
 
