@@ -20,18 +20,19 @@ pub(crate) struct Arguments {
     pub(crate) action: Action,
 }
 
-/// Which server, and how long to wait for it.
+/// Which server, and how long to wait for it. Variables that begin with `TILEKV_` are the server's,
+/// which refuses those that it does not know.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Server {
     /// The server's address
-    #[arg(long, global = true, env = "TILEKV_SERVER", default_value = "127.0.0.1:8453")]
+    #[arg(long, global = true, env = "TKV_SERVER", default_value = "127.0.0.1:8453")]
     #[arg(value_name = "HOST:PORT")]
     pub(crate) server: String,
     /// The password, where the server asks for one
-    #[arg(long, global = true, env = "TILEKV_PASSWORD", hide_env_values = true)]
+    #[arg(long, global = true, env = "TKV_PASSWORD", hide_env_values = true)]
     pub(crate) password: Option<String>,
     /// The user, where it is not the default one
-    #[arg(long, global = true, env = "TILEKV_USER")]
+    #[arg(long, global = true, env = "TKV_USER")]
     pub(crate) user: Option<String>,
     /// Seconds to wait for one answer
     #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS")]

@@ -32,7 +32,7 @@ pub(crate) const ROUTES: DemoView = DemoView {
 /// All of them.
 pub(crate) const VIEWS: [DemoView; 3] = [CARRIERS, PLANES, ROUTES];
 
-/// The times asked for: a quiet day, a storm, a holiday week, the last day.
+/// The times asked for: after two weeks, in a storm of March, in a holiday week, on the last day.
 pub(crate) const TIMES: [&str; 4] =
     ["2013-01-15T00:00", "2013-03-09T00:00", "2013-07-05T12:00", "2013-12-31T12:00"];
 

@@ -4,7 +4,7 @@
 use std::io;
 
 use thiserror::Error;
-use tilekv_client::{ClientError, TileError};
+use tilekv_client::{ClientError, Fate, TileError};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, Error)]
@@ -67,7 +67,7 @@ impl CliError {
                  --server host:port"
             }
             ClientError::NoAuth { .. } | ClientError::WrongPassword { .. } => {
-                "give the password with --password or in TILEKV_PASSWORD"
+                "give the password with --password or in TKV_PASSWORD"
             }
             ClientError::NoView { .. } => {
                 "`tilekv view list` shows the views there are, `tilekv view create` makes one"
@@ -79,8 +79,9 @@ impl CliError {
             }
             ClientError::Busy { .. } => "the server has too much to do; try again later",
             ClientError::ReadOnly { .. } => "the server's disk may be full; see its log",
-            error if error.may_have_been_applied() => {
-                "it may have taken effect all the same: look before you do it again"
+            ClientError::Lost { fate: Fate::Unknown, .. }
+            | ClientError::TimedOut { fate: Fate::Unknown, .. } => {
+                "what was asked may have been done all the same: look before you do it again"
             }
             _ => return None,
         })

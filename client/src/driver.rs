@@ -43,6 +43,9 @@ pub(crate) async fn open(options: &ClientOptions) -> Result<Arc<Connection>, Cli
 
 async fn greet(options: &ClientOptions) -> Result<(TcpStream, Welcome, BytesMut), ClientError> {
     let mut stream = TcpStream::connect(&options.address).await.map_err(lost)?;
+    if is_connected_to_itself(&stream).map_err(lost)? {
+        return Err(lost(io::ErrorKind::ConnectionRefused.into()));
+    }
     stream.set_nodelay(true).map_err(lost)?;
     let hello = Request::Hello(NativeHello {
         credentials: options.credentials.clone(),
@@ -67,6 +70,12 @@ async fn greet(options: &ClientOptions) -> Result<(TcpStream, Welcome, BytesMut)
             Err(ClientError::UnexpectedAnswer { expected: "WELCOME", found: format!("{other:?}") })
         }
     }
+}
+
+/// Where nobody listens on a port of this machine that it also gives to outgoing connections, an
+/// attempt may get that very port and reach itself. It would keep the server from coming back.
+fn is_connected_to_itself(stream: &TcpStream) -> io::Result<bool> {
+    Ok(stream.local_addr()? == stream.peer_addr()?)
 }
 
 /// Numbers of requests start at 1 on each connection; the greeting is answered before the first.
@@ -137,4 +146,22 @@ fn lost(problem: io::Error) -> ClientError {
 
 fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    #[tokio::test]
+    async fn a_connection_to_oneself_is_told_from_others() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let own = socket.local_addr().unwrap();
+        let stream = socket.connect(own).await.unwrap();
+        assert!(is_connected_to_itself(&stream).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(!is_connected_to_itself(&stream).unwrap());
+    }
 }
