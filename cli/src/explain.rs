@@ -10,7 +10,7 @@ use crate::get::{at_of, edge_of};
 use crate::render::{self, entity_bytes};
 use crate::session::connect;
 use crate::terminal::{drawing_columns, say};
-use crate::timeline::{Lane, Timeline};
+use crate::timeline::{Lane, Mark, Timeline};
 use crate::views::name;
 
 pub(crate) fn run(server: &Server, explain: Explain) -> Result<(), CliError> {
@@ -71,20 +71,20 @@ fn timeline(explanation: &Explanation, columns: usize) -> Vec<String> {
         let tiles = explanation.tiles.iter().filter(|tile| tile.span_ms == size);
         let shown = tiles.filter(|tile| !tile.is_hidden);
         let ranges = shown.map(|tile| (tile.start, tile.start + tile.span_ms));
-        drawing.lane(Lane { name: span_name(size), mark: '█', ranges: ranges.collect() });
+        drawing.lane(Lane { name: span_name(size), mark: Mark::Share, ranges: ranges.collect() });
     }
     let hidden = explanation.tiles.iter().filter(|tile| tile.is_hidden);
     let hidden: Vec<_> = hidden.map(|tile| (tile.start, tile.start + tile.span_ms)).collect();
     if !hidden.is_empty() {
-        drawing.lane(Lane { name: "hidden".to_owned(), mark: '▒', ranges: hidden });
+        drawing.lane(Lane { name: "hidden".to_owned(), mark: Mark::Touched('~'), ranges: hidden });
     }
     if !explanation.seals.is_empty() {
         let ranges = explanation.seals.clone();
-        drawing.lane(Lane { name: "sealed".to_owned(), mark: '=', ranges });
+        drawing.lane(Lane { name: "sealed".to_owned(), mark: Mark::Touched('='), ranges });
     }
     if !explanation.holes.is_empty() {
         let ranges = explanation.holes.clone();
-        drawing.lane(Lane { name: "incomplete".to_owned(), mark: 'x', ranges });
+        drawing.lane(Lane { name: "incomplete".to_owned(), mark: Mark::Touched('x'), ranges });
     }
     drawing.render()
 }
@@ -141,7 +141,7 @@ tiles read   1, 1 hidden
 incomplete   1970-01-01 03:00 to 1970-01-01 04:00 UTC
 
 1h tiles    |██████████······························|
-hidden      |····················▒▒▒▒▒▒▒▒▒▒··········|
+hidden      |····················~~~~~~~~~~··········|
 sealed      |==============================··········|
 incomplete  |······························xxxxxxxxxx|
              1970-01-01 00:00        1970-01-01 04:00";

@@ -1,5 +1,6 @@
 //! The commands on views and seals. Knows nothing of entities and tiles.
 
+use serde_json::{Value as Json, json};
 use tilekv_client::blocking::Client;
 use tilekv_client::{Edge, LateMode, Name, SealMode, Span, ViewInfo};
 
@@ -86,21 +87,21 @@ fn show(millis: i64) -> String {
 fn info(info: &ViewInfo, json: bool) -> Result<(), CliError> {
     let facts = facts(info);
     if json {
-        let pairs = facts.into_iter().map(|(key, value)| (key.to_owned(), value.into()));
-        return say(serde_json::Value::Object(pairs.collect()));
+        let pairs = facts.into_iter().map(|(key, value)| (key.replace(' ', "_"), value));
+        return say(Json::Object(pairs.collect()));
     }
-    let mut table = Table::new(&[(info.definition.name.as_str(), Align::Left), ("", Align::Left)]);
+    let mut table = Table::new(&[("", Align::Left), (info.definition.name.as_str(), Align::Left)]);
     for (key, value) in facts {
-        table.row(vec![key.to_owned(), value]);
+        for (index, line) in lines(&value).into_iter().enumerate() {
+            table.row(vec![if index == 0 { key.to_owned() } else { String::new() }, line]);
+        }
     }
     say(table.render())
 }
 
-/// The definition and the figures as pairs of text.
-fn facts(info: &ViewInfo) -> Vec<(&'static str, String)> {
+/// The definition and the figures.
+fn facts(info: &ViewInfo) -> Vec<(&'static str, Json)> {
     let view = &info.definition;
-    let span = |span: Option<Span>| span.map_or_else(|| "none".to_owned(), |s| s.to_string());
-    let time = |time: Option<i64>| time.map_or_else(|| "none".to_owned(), show);
     let edge = match view.edge {
         Edge::Closed => "closed",
         Edge::Live => "live",
@@ -113,33 +114,48 @@ fn facts(info: &ViewInfo) -> Vec<(&'static str, String)> {
         LateMode::Add => "add",
         LateMode::Drop => "drop",
     };
+    let span = |span: Option<Span>| json!(span.map(|span| span.to_string()));
     let columns = view.columns.iter();
     let columns = columns.map(|column| format!("{}:{}", column.name, column.kind.as_str()));
     let features = view.features.iter();
     let features = features.map(|feature| format!("{}={}", feature.name, feature.expression));
     vec![
-        ("tile", view.tile.to_string()),
+        ("tile", json!(view.tile.to_string())),
         ("retention", span(view.retention)),
-        ("edge", edge.to_owned()),
-        ("seal", seal.to_owned()),
+        ("edge", json!(edge)),
+        ("seal", json!(seal)),
         ("max lag", span(view.max_lag)),
-        ("late", late.to_owned()),
-        ("min rows", view.min_rows.to_string()),
-        ("levels", view.levels.as_ref().map_or_else(|| "chosen".to_owned(), |l| joined(l.iter()))),
-        ("keys", joined(view.keys.iter())),
-        ("columns", joined(columns)),
-        ("features", joined(features)),
-        ("entities", render::grouped(info.entities)),
-        ("tiles", render::grouped(info.tiles)),
-        ("bytes", render::grouped(info.bytes)),
-        ("sealed ranges", info.seals.len().to_string()),
-        ("newest event", time(info.newest_event)),
-        ("seal lag", info.seal_lag.map_or_else(|| "none".to_owned(), |ms| format!("{ms} ms"))),
-        ("late dropped", render::grouped(info.late_dropped)),
-        ("too old", render::grouped(info.too_old)),
+        ("late", json!(late)),
+        ("min rows", json!(view.min_rows)),
+        ("levels", view.levels.as_ref().map_or(Json::Null, |levels| texts(levels.iter()))),
+        ("keys", texts(view.keys.iter())),
+        ("columns", texts(columns)),
+        ("features", texts(features)),
+        ("entities", json!(info.entities)),
+        ("tiles", json!(info.tiles)),
+        ("bytes", json!(info.bytes)),
+        ("sealed ranges", json!(info.seals.len())),
+        ("newest event", json!(info.newest_event.map(show))),
+        ("seal lag ms", json!(info.seal_lag)),
+        ("late dropped", json!(info.late_dropped)),
+        ("too old", json!(info.too_old)),
     ]
 }
 
-fn joined(items: impl Iterator<Item = impl ToString>) -> String {
-    items.map(|item| item.to_string()).collect::<Vec<_>>().join(" ")
+fn texts(items: impl Iterator<Item = impl ToString>) -> Json {
+    items.map(|item| item.to_string()).collect()
+}
+
+/// A fact as lines of text: a list has one for each item.
+fn lines(value: &Json) -> Vec<String> {
+    match value {
+        Json::Null => vec!["none".to_owned()],
+        Json::String(text) => vec![text.clone()],
+        Json::Array(items) if items.is_empty() => vec!["none".to_owned()],
+        Json::Array(items) => items.iter().flat_map(lines).collect(),
+        Json::Number(number) => {
+            vec![number.as_u64().map_or_else(|| number.to_string(), render::grouped)]
+        }
+        other => vec![other.to_string()],
+    }
 }
