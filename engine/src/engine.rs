@@ -65,6 +65,9 @@ pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
     pub(crate) manifest: Manifest,
+    /// The catalog as of the manifest's flushed LSN: what merges may rely on, since no power cut
+    /// takes it back.
+    pub(crate) flushed_catalog: Arc<Catalog>,
     pub(crate) staged: Staged,
     pub(crate) applied: Applied,
     pub(crate) pending: Pending,

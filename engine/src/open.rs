@@ -47,13 +47,14 @@ impl Engine {
         let lock = disk.lock()?;
         let (manifest, is_new) = load_or_create(&*disk, &options)?;
         let Control { catalog, producers } = manifest.control()?;
+        let flushed_catalog = Arc::new(catalog.clone());
         let segments = open_segments(&*disk, &manifest, &catalog)?;
         let segment_bytes = segments.iter().map(|segment| segment.file_bytes()).sum();
         let segment_count = segments.len();
         let overlay = Arc::new(Overlay::new(manifest.flushed));
         let shared = Arc::new(Shared {
             version: ArcSwap::from_pointee(Version {
-                catalog: Arc::new(catalog.clone()),
+                catalog: Arc::clone(&flushed_catalog),
                 overlays: vec![Arc::clone(&overlay)],
                 segments,
                 hash_seed: manifest.hash_seed,
@@ -71,6 +72,7 @@ impl Engine {
             shared,
             log,
             manifest,
+            flushed_catalog,
             staged: Staged {
                 catalog: applied.catalog.clone(),
                 producers: ProducerTable::default(),

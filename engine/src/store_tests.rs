@@ -433,7 +433,8 @@ fn segments_from_before_and_after_a_new_feature_merge_whatever_their_last_entity
 }
 
 #[test]
-fn a_merge_that_left_out_a_dropped_view_makes_the_drop_durable() {
+fn a_power_cut_that_takes_back_a_drop_gives_back_the_tiles() {
+    let mut came_back = 0;
     for seed in 0..20 {
         let mut store = Store::new();
         store.options.durability = Durability::Interval;
@@ -452,11 +453,12 @@ fn a_merge_that_left_out_a_dropped_view_makes_the_drop_durable() {
         assert_eq!(store.engine().counters().compactions, 1, "the story needs a compaction");
         store.crash();
         let reader = store.engine().reader();
-        assert!(
-            reader.view_names(&reader.snapshot()).is_empty(),
-            "seed {seed}: the view is back without the tiles that the merge left out"
-        );
+        if !reader.view_names(&reader.snapshot()).is_empty() {
+            assert_eq!(store.value("u", "n@1d"), ok(Value::Int(3)), "seed {seed}");
+            came_back += 1;
+        }
     }
+    assert!(0 < came_back, "the story needs a power cut that takes back the drop");
 }
 
 #[test]

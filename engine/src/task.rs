@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tilekv_wal::{Disk, Lsn};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, View};
 use crate::engine::{Engine, Frozen};
 use crate::error::EngineError;
 use crate::limits::RECLAIM_GRACE_MS;
@@ -29,7 +29,25 @@ enum TaskKind {
     /// Writes a frozen overlay as a segment.
     Flush(Arc<Frozen>),
     /// Merges segments, newest first, that lie side by side.
-    Compact { inputs: Vec<Arc<Segment>>, catalog: Arc<Catalog>, is_oldest: bool, now_ms: i64 },
+    Compact { inputs: Vec<Arc<Segment>>, grounds: Grounds, is_oldest: bool, now_ms: i64 },
+}
+
+/// What a merge may leave tiles out for. It is durable at once, and so must its grounds be: a power
+/// cut may take back what the log says beyond the flushed LSN.
+#[derive(Debug, Clone)]
+struct Grounds {
+    /// As of the flushed LSN.
+    flushed: Arc<Catalog>,
+    newest: Arc<Catalog>,
+}
+
+impl Grounds {
+    /// The horizon of a view, unless a change of the view may still be lost.
+    fn horizon(&self, view: &View, now_ms: i64) -> Option<i64> {
+        let is_settled =
+            self.newest.view(view.id).is_some_and(|newest| newest.revision == view.revision);
+        view.horizon(now_ms.saturating_sub(RECLAIM_GRACE_MS)).filter(|_| is_settled)
+    }
 }
 
 /// What a task produced, to be handed to [`Engine::finish`].
@@ -46,8 +64,8 @@ impl Task {
     pub fn run(self, disk: &dyn Disk) -> TaskResult {
         let output = match &self.kind {
             TaskKind::Flush(frozen) => self.flush(disk, frozen),
-            TaskKind::Compact { inputs, catalog, is_oldest, now_ms } => {
-                self.compact(disk, inputs, catalog, *is_oldest, *now_ms)
+            TaskKind::Compact { inputs, grounds, is_oldest, now_ms } => {
+                self.compact(disk, inputs, grounds, *is_oldest, *now_ms)
             }
         };
         TaskResult { kind: self.kind, output }
@@ -69,7 +87,7 @@ impl Task {
         &self,
         disk: &dyn Disk,
         inputs: &[Arc<Segment>],
-        catalog: &Catalog,
+        grounds: &Grounds,
         is_oldest: bool,
         now_ms: i64,
     ) -> Result<Option<Segment>, EngineError> {
@@ -78,11 +96,11 @@ impl Task {
         };
         let lsn = oldest.lsn.start..newest.lsn.end;
         let scan = Scan::new([], inputs.iter().map(Arc::as_ref));
-        self.write(disk, scan, catalog, lsn, |view, content| {
+        self.write(disk, scan, &grounds.flushed, lsn, |view, content| {
             if is_oldest {
                 content.settle();
             }
-            if let Some(horizon) = view.horizon(now_ms.saturating_sub(RECLAIM_GRACE_MS)) {
+            if let Some(horizon) = grounds.horizon(view, now_ms) {
                 content.expire(horizon);
             }
         })
@@ -94,7 +112,7 @@ impl Task {
         mut scan: Scan<'_>,
         catalog: &Catalog,
         lsn: Range<Lsn>,
-        mut change: impl FnMut(&crate::catalog::View, &mut crate::content::Content),
+        mut change: impl FnMut(&View, &mut crate::content::Content),
     ) -> Result<Option<Segment>, EngineError> {
         let mut writer = SegmentWriter::new(self.output, lsn);
         while let Some(mut scanned) = scan.next_entity() {
@@ -201,7 +219,10 @@ impl Engine {
         let at = (0..segments.len() - 1).min_by_key(cost)?;
         Some(TaskKind::Compact {
             inputs: segments[at..at + 2].to_vec(),
-            catalog: Arc::clone(&version.catalog),
+            grounds: Grounds {
+                flushed: Arc::clone(&self.flushed_catalog),
+                newest: Arc::clone(&version.catalog),
+            },
             is_oldest: at + 2 == segments.len(),
             now_ms,
         })
@@ -226,6 +247,7 @@ impl Engine {
             control: Arc::clone(&frozen.control),
             ..self.manifest.clone()
         })?;
+        self.flushed_catalog = Arc::clone(&frozen.catalog);
         self.counters.flushes += 1;
         self.count_written(segment.as_deref());
         self.publish(|version| {
@@ -243,11 +265,6 @@ impl Engine {
         inputs: &[Arc<Segment>],
         segment: Option<Segment>,
     ) -> Result<(), EngineError> {
-        // What the merge left out, views dropped and tiles beyond a new retention, must not be asked
-        // for again after a power cut.
-        if self.log.durable_lsn() < self.log.next_lsn() {
-            self.log.sync()?;
-        }
         let segment = segment.map(Arc::new);
         let is_input = |id: SegmentId| inputs.iter().any(|input| input.id == id);
         let mut segments = self.manifest.segments.clone();
