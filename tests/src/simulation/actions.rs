@@ -206,6 +206,38 @@ impl Actions {
         Action { write, meaning: Meaning::Tile(entries, flaw) }
     }
 
+    /// A write that sets a tile to what a store prints of one, or merges that into another
+    /// entity's; none where the tile's rows did not go into all that the view keeps.
+    pub fn copy(
+        &self,
+        dice: &mut Dice,
+        view: &ModelView,
+        from: (&Bytes, i64, &[Entry]),
+        printed: Vec<String>,
+    ) -> Option<Action> {
+        let (entity, start, entries) = from;
+        let features: Vec<usize> = (0..view.definition.features.len()).collect();
+        let parts = view.parts();
+        if !entries.iter().all(|entry| entry.parts.has(parts)) {
+            return None;
+        }
+        let named = view.definition.features.iter().zip(printed);
+        let partials =
+            named.map(|(feature, text)| (feature.name.clone(), Bytes::from(text))).collect();
+        let more = uncounted(view, &features);
+        let entries = entries
+            .iter()
+            .map(|entry| Entry { parts: entry.parts.and(more), row: Arc::clone(&entry.row) });
+        let meaning = Meaning::Tile(entries.collect(), None);
+        let view = view.definition.name.clone();
+        let is_same = dice.one_in(2);
+        let others = if entity.contains(&0x1F) { &self.pairs } else { &self.entities };
+        let entity = if is_same { entity.clone() } else { dice.pick(others).clone() };
+        let tile = TileWrite { view, entity, start, partials, stamp: None };
+        let write = if is_same { Write::SetTile(tile) } else { Write::MergeTile(tile) };
+        Some(Action { write, meaning })
+    }
+
     fn remember(&mut self, dice: &mut Dice, timestamp: i64) {
         if self.recent.len() < RECENT_MAX {
             self.recent.push(timestamp);
@@ -359,7 +391,8 @@ fn spoil(
     let feature = view.feature_at(&partials[at].0)?;
     let (function, _, _) = view.feature(feature);
     let is_entry = matches!(function, Function::First | Function::Last);
-    partials[at].1 = Bytes::from_static(if is_entry { b"[9007199254740993,1]" } else { b"{\"n\"" });
+    partials[at].1 =
+        Bytes::from_static(if is_entry { b"[9223372036854775807,1]" } else { b"{\"n\"" });
     Some("BADVALUE")
 }
 

@@ -6,7 +6,7 @@ use crate::simulation::book::Book;
 use crate::simulation::check::{Check, Question, some_range};
 use crate::simulation::dice::Dice;
 use crate::simulation::judge::{Action, Refusal, Verdict, judge, number};
-use crate::simulation::model::Effect;
+use crate::simulation::model::{Effect, ModelView};
 use crate::simulation::questions::question;
 use crate::simulation::totals::Totals;
 use std::sync::Arc;
@@ -119,7 +119,7 @@ impl Simulation {
     }
 
     fn operation(&mut self) -> Result<(), Stop> {
-        match self.dice.weighed(&[3_900, 1_500, 2_400, 500, 150, 150, 400, 500, 500, 100]) {
+        match self.dice.weighed(&[3_800, 1_500, 2_300, 500, 150, 150, 400, 500, 500, 100, 200]) {
             0 => self.write(),
             1 => self.commit(),
             2 => self.read(),
@@ -129,7 +129,8 @@ impl Simulation {
             6 => self.schedule(),
             7 => self.run_task(),
             8 => self.finish_task(),
-            _ => self.rare(),
+            9 => self.rare(),
+            _ => self.copy_tile(),
         }
     }
 
@@ -373,6 +374,44 @@ impl Simulation {
             now: self.clock,
         };
         check.range(&name, view, &entity, range, &mut self.totals).map_err(Stop::Differs)
+    }
+
+    /// Writes what the store prints of a tile: the same tile again, or one more of another entity.
+    fn copy_tile(&mut self) -> Result<(), Stop> {
+        if !self.book.pending.is_empty() {
+            return Ok(());
+        }
+        let horizon = |view: &ModelView| view.horizon(self.clock).unwrap_or(i64::MIN);
+        let tiles: Vec<_> = self
+            .book
+            .committed
+            .views
+            .values()
+            .flat_map(|view| view.entities.iter().map(move |(entity, tiles)| (view, entity, tiles)))
+            .flat_map(|(view, entity, tiles)| {
+                let readable = tiles.range(horizon(view)..);
+                readable.map(move |(start, entries)| (view, entity, *start, entries))
+            })
+            .collect();
+        if tiles.is_empty() {
+            return Ok(());
+        }
+        let (view, entity, start, entries) = *self.dice.pick(&tiles);
+        let Some(engine) = &self.engine else { return Ok(()) };
+        let reader = engine.reader();
+        let name = &view.definition.name;
+        let range = start..start + 1;
+        let found = reader.range(&reader.snapshot(), name, entity, range, None, self.clock);
+        let printed = match found {
+            Ok(mut found) if found.len() == 1 => found.remove(0).1,
+            found => return Err(Stop::Differs(format!("tile {start} of {entity:?}: {found:?}"))),
+        };
+        let action = self.actions.copy(&mut self.dice, view, (entity, start, entries), printed);
+        let Some(action) = action else {
+            return Ok(());
+        };
+        self.totals.add("tiles copied");
+        self.send(action)
     }
 
     fn figures(&mut self) -> Result<(), Stop> {

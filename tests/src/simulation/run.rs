@@ -148,7 +148,7 @@ pub fn needed() -> Vec<&'static str> {
     needed
 }
 
-const NEEDED: [&str; 59] = [
+const NEEDED: [&str; 60] = [
     "operations",
     "values compared",
     "partials compared",
@@ -164,6 +164,7 @@ const NEEDED: [&str; 59] = [
     "batches of events",
     "tiles set",
     "tiles merged",
+    "tiles copied",
     "tile deletions",
     "entity deletions",
     "seals made",
