@@ -30,7 +30,12 @@ pub(crate) struct FakePeer {
 
 impl FakeServer {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    /// A server at the address of one that is gone.
+    pub(crate) async fn start_at(address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         Self { listener, credit: Credit::UNBOUNDED, password: None }
     }
 

@@ -134,7 +134,15 @@ impl Pipeline {
         let frame = encode(&self.view, self.stamp(sequence)?)?;
         let state = Sending::Ready;
         self.open.push_back(OpenWrite { sequence, frame, state, was_out_of_order: false });
-        self.send_ready().await
+        match self.send_ready().await {
+            // The write is under way now: what waits for it tries again.
+            Err(error) if may_pass(&error) => Ok(()),
+            Err(error) => {
+                self.open.pop_back();
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Waits until every write is acknowledged.
@@ -286,17 +294,24 @@ impl Pipeline {
         if is_stamped {
             self.settle_later().await;
         }
-        let may_pass = matches!(
-            error,
-            ClientError::Lost { .. } | ClientError::TimedOut { .. } | ClientError::Loading { .. }
-        );
-        match (is_stamped, may_pass) {
+        match (is_stamped, may_pass(&error)) {
             (true, true) => self.make_ready(),
             (true, false) => self.open.clear(),
             (false, _) => drop(self.open.pop_front()),
         }
         error
     }
+}
+
+/// Whether the same write may succeed later.
+fn may_pass(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Connect { .. }
+            | ClientError::Lost { .. }
+            | ClientError::TimedOut { .. }
+            | ClientError::Loading { .. }
+    )
 }
 
 /// The oldest write could not be handed to a connection.

@@ -168,6 +168,47 @@ async fn writes_count_once_whatever_is_lost_on_the_way() {
     }
 }
 
+/// A write was kept although the call that handed it over had failed for want of a server; handing
+/// it over again, as the error asks for, was refused as a sequence that does not grow.
+#[tokio::test]
+async fn a_write_handed_over_while_there_is_no_server_is_under_way() {
+    let server = FakeServer::start().await;
+    let options = server.options().with_backoff(Backoff::none());
+    let address = options.address.clone();
+    let open = async {
+        let client = Client::connect(options).await.unwrap();
+        Producer::open(&client, &view(), "p").await.unwrap()
+    };
+    let greet = async {
+        let mut peer = server.accept().await;
+        let (id, _) = peer.next().await.unwrap();
+        peer.answer(id, &last_reply(&Store::default())).await;
+    };
+    let (mut producer, ()) = tokio::join!(open, greet);
+    drop(server);
+    for sequence in [1, 2] {
+        assert_eq!(producer.send(sequence, rows(sequence, 1)).await.unwrap(), Handed::UnderWay);
+    }
+    let error = producer.flush().await.unwrap_err();
+    assert!(matches!(error, ClientError::Connect { .. }), "{error}");
+    let server = FakeServer::start_at(&address).await;
+    let mut store = Store::default();
+    let flush = async {
+        producer.flush().await.unwrap();
+        drop(producer);
+    };
+    let serve = async {
+        let mut peer = server.accept().await;
+        peer.serve(|request| {
+            let Request::Events(write) = request else { panic!("events were sent") };
+            Some(store.write(&write.stamp.unwrap(), 1))
+        })
+        .await;
+    };
+    tokio::join!(flush, serve);
+    assert_eq!(store.applied, [1, 2]);
+}
+
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_is_acknowledged_as_a_duplicate() {
     let server = FakeServer::start().await;
