@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use super::redis_reads::Form;
 use super::redis_writes::put_entity;
 use super::tilekv_resp::put_tile;
-use super::{EVENT_VIEW_NAME, Model, VIEW_NAMES, ask_item, wrong_item};
+use super::{EVENT_VIEW_NAME, Key, Model, VIEW_NAMES, ask_item, wrong_item};
 use crate::dataset::VIEW_COUNT;
 use crate::embedded::FEATURES;
 use crate::error::{BenchError, Doing};
@@ -30,7 +30,7 @@ pub fn fill_redis(address: SocketAddr, model: &Model) -> Result<(), BenchError> 
     pipeline.finish()
 }
 
-/// Creates the views in TileKV and loads the data, then asks for it to be written out.
+/// Creates the views in TileKV and loads the data.
 pub fn fill_tilekv(address: SocketAddr, model: &Model) -> Result<(), BenchError> {
     create_views(address)?;
     let mut pipeline = Pipeline::connect(address, "tilekv over RESP")?;
@@ -45,17 +45,27 @@ pub fn fill_tilekv(address: SocketAddr, model: &Model) -> Result<(), BenchError>
     pipeline.finish()
 }
 
+/// Has TileKV move the data from memory to segments, where most data of a store lies: writes to a
+/// view of its own until memory is full, and drops the view.
+pub fn settle_tilekv(address: SocketAddr) -> Result<(), BenchError> {
+    let mut pipeline = Pipeline::connect(address, "tilekv over RESP")?;
+    pipeline.create_view(PADDING_VIEW_NAME)?;
+    for entity in 0..PADDING_ROWS {
+        let name = Key::new("pad:", entity);
+        let view = PADDING_VIEW_NAME.as_bytes();
+        put(&mut pipeline.out, &[b"TILE.ADD", view, name.bytes(), b"0", b"amount", b"1"]);
+        pipeline.written()?;
+    }
+    put(&mut pipeline.out, &[b"VIEW.DROP", PADDING_VIEW_NAME.as_bytes()]);
+    pipeline.written()?;
+    pipeline.finish()
+}
+
 /// Creates the views in TileKV.
 pub fn create_views(address: SocketAddr) -> Result<(), BenchError> {
     let mut pipeline = Pipeline::connect(address, "tilekv over RESP")?;
     for view in VIEW_NAMES.into_iter().chain([EVENT_VIEW_NAME]) {
-        let features = FEATURES.map(|(name, expression)| format!("{name}={expression}"));
-        let mut arguments: Vec<&[u8]> =
-            vec![b"VIEW.CREATE", view.as_bytes(), b"TILE", b"1d", b"COLUMNS", b"1"];
-        arguments.extend([&b"amount:f64"[..], b"FEATURES", b"3"]);
-        arguments.extend(features.iter().map(|feature| feature.as_bytes()));
-        put(&mut pipeline.out, &arguments);
-        pipeline.written()?;
+        pipeline.create_view(view)?;
     }
     pipeline.finish()
 }
@@ -75,6 +85,16 @@ impl Pipeline {
         let stream = TcpStream::connect(address).doing(connecting())?;
         stream.set_nodelay(true).doing(connecting())?;
         Ok(Self { stream, peer, out: BytesMut::new(), input: Vec::new(), commands: 0 })
+    }
+
+    fn create_view(&mut self, view: &str) -> Result<(), BenchError> {
+        let features = FEATURES.map(|(name, expression)| format!("{name}={expression}"));
+        let mut arguments: Vec<&[u8]> =
+            vec![b"VIEW.CREATE", view.as_bytes(), b"TILE", b"1d", b"COLUMNS", b"1"];
+        arguments.extend([&b"amount:f64"[..], b"FEATURES", b"3"]);
+        arguments.extend(features.iter().map(|feature| feature.as_bytes()));
+        put(&mut self.out, &arguments);
+        self.written()
     }
 
     /// Counts a command that was written to `out`, and sends the batch once it is full.
@@ -153,6 +173,11 @@ enum Batch {
     /// At least one was refused for now.
     Busy,
 }
+
+const PADDING_VIEW_NAME: &str = "padding";
+
+/// More rows of entities of their own than the 64 MiB of memory hold that are flushed at once.
+const PADDING_ROWS: u32 = 1_000_000;
 
 const BATCH_COMMANDS: usize = 1_000;
 const BUSY_WAIT: Duration = Duration::from_millis(20);
