@@ -73,23 +73,32 @@ async fn a_command_with_an_effect_is_not_sent_twice() {
 }
 
 #[tokio::test]
-async fn a_command_that_met_a_closed_connection_is_sent_on_a_new_one() {
+async fn a_command_of_which_nothing_had_left_is_sent_on_a_new_connection() {
     let server = FakeServer::start().await;
     let (client, peer) = pair(&server).await;
+    // More than the sockets hold, while the server reads nothing.
+    let large = vec![b'x'; 900 << 10];
+    let stuck: Vec<_> = (0..32)
+        .map(|_| {
+            let (client, large) = (client.clone(), large.clone());
+            tokio::spawn(async move { client.command(&[b"ECHO", &large[..]]).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let behind = tokio::spawn({
+        let client = client.clone();
+        async move { client.drop_view(&Name::parse(b"likes").unwrap()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(30)).await;
     drop(peer);
-    let serve = async {
-        let mut peer = server.accept().await;
-        peer.serve(|_| Some(Response::Value(Reply::OK))).await;
-    };
-    let asked = async {
-        // The client learns of the end when it next polls the socket.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let outcome = client.drop_view(&Name::parse(b"likes").unwrap()).await;
-        drop(client);
-        outcome
-    };
-    let (outcome, ()) = tokio::join!(asked, serve);
-    outcome.unwrap();
+    let mut peer = server.accept().await;
+    let (id, request) = peer.next().await.unwrap();
+    assert_eq!(words(&request), ["VIEW.DROP", "likes"], "what was under way does not come again");
+    peer.answer(id, &Response::Value(Reply::OK)).await;
+    behind.await.unwrap().unwrap();
+    for lost in stuck {
+        assert!(lost.await.unwrap().unwrap_err().may_have_been_applied());
+    }
 }
 
 #[tokio::test]
