@@ -77,6 +77,8 @@ pub struct Engine {
     pub(crate) counters: EngineCounters,
     /// Log bytes written before the active overlay began.
     pub(crate) log_bytes_at_freeze: u64,
+    /// The log's time at the first write to the active overlay.
+    pub(crate) overlay_began_ms: Option<i64>,
     /// The log's time: the greatest clock reading it was given.
     pub(crate) now_ms: i64,
     /// Keeps other processes out of the folder.
@@ -181,6 +183,7 @@ impl Engine {
     pub(crate) fn adopt_frozen(&mut self, frozen: impl IntoIterator<Item = Frozen>) {
         for frozen in frozen {
             self.log_bytes_at_freeze = self.log.statistics().bytes_written;
+            self.overlay_began_ms = None;
             self.frozen.push_back(Arc::new(frozen));
         }
     }
@@ -213,7 +216,16 @@ impl Engine {
         self.staged.producers = ProducerTable::default();
         let frozen = self.applied.take_frozen();
         self.adopt_frozen(frozen);
+        self.overlay_began_ms.get_or_insert(self.now_ms);
         Ok(())
+    }
+
+    /// Freezes an overlay whose first write is older than the options allow.
+    pub(crate) fn freeze_if_old(&mut self) {
+        let age = self.overlay_began_ms.map_or(0, |began| self.now_ms - began);
+        if self.options.overlay_age_ms_max <= age && self.frozen.is_empty() {
+            self.freeze();
+        }
     }
 
     fn discard_pending(&mut self) {

@@ -83,6 +83,7 @@ impl Engine {
             running: Running::default(),
             counters: EngineCounters::default(),
             log_bytes_at_freeze: 0,
+            overlay_began_ms: (0 < report.records_replayed).then_some(newest),
             now_ms: newest,
             _lock: lock,
         };

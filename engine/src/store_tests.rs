@@ -552,3 +552,24 @@ fn a_power_cut_in_interval_mode_after_a_flush_is_no_corruption() {
         assert!(matches!(value, Value::Int(20 | 21)), "what was flushed is kept: {value:?}");
     }
 }
+
+#[test]
+fn writes_that_have_grown_old_are_flushed() {
+    let mut store = Store::with_view(|_| {});
+    store.add("u", NOW - DAY, "1", "1");
+    let due = |store: &mut Store, after: i64| {
+        let (disk, engine) = (store.disk.clone(), store.engine());
+        let tasks = engine.tasks(NOW + after);
+        let count = tasks.len();
+        tasks.into_iter().for_each(|task| engine.finish(task.run(&disk)).unwrap());
+        count
+    };
+    let age = store.options.overlay_age_ms_max;
+    assert_eq!(due(&mut store, age - 1), 0);
+    assert_eq!(due(&mut store, age), 1);
+    assert_eq!(due(&mut store, 10 * age), 0, "nothing was written since");
+    let info = store.engine().reader().snapshot().info();
+    assert_eq!((info.segments, info.overlay_tiles), (1, 0));
+    store.crash();
+    assert_eq!(store.value("u", "n@1d"), ok(Value::Int(1)));
+}

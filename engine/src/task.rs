@@ -143,6 +143,7 @@ impl Engine {
     /// time. Each task must be run and handed to [`Engine::finish`].
     pub fn tasks(&mut self, now_ms: i64) -> Vec<Task> {
         let now_ms = self.advance_clock(now_ms);
+        self.freeze_if_old();
         let mut tasks = Vec::new();
         if !self.running.flush
             && let Some(frozen) = self.frozen.front()
