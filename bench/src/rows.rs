@@ -88,7 +88,7 @@ pub struct Row {
     pub id: &'static str,
     /// What is done, in words.
     pub title: &'static str,
-    /// How many rows or answers one request stands for, for readers who want to multiply.
+    /// How many connections it is asked on.
     pub connections: usize,
     /// How it is driven.
     pub pace: Pace,
