@@ -8,6 +8,7 @@ use tilekv_wal::{Disk, Durability, Log, LogStatistics, Lsn};
 
 use crate::apply::Applied;
 use crate::catalog::Catalog;
+use crate::codec::bytes_u64;
 use crate::error::EngineError;
 use crate::manifest::Manifest;
 use crate::options::EngineOptions;
@@ -16,6 +17,7 @@ use crate::pending::Pending;
 use crate::producer::ProducerTable;
 use crate::reader::{Reader, Shared};
 use crate::version::Version;
+use crate::write::Write;
 
 /// What is judged against: the applied state with everything pending on top.
 #[derive(Debug, Default)]
@@ -79,6 +81,8 @@ pub struct Engine {
     pub(crate) log_bytes_at_freeze: u64,
     /// The log's time at the first write to the active overlay.
     pub(crate) overlay_began_ms: Option<i64>,
+    /// What overlays and segments took in memory after the last commit or flush.
+    pub(crate) memory_bytes: u64,
     /// The log's time: the greatest clock reading it was given.
     pub(crate) now_ms: i64,
     /// Keeps other processes out of the folder.
@@ -115,6 +119,7 @@ impl Engine {
         }
         self.apply_pending(lsns.start)?;
         self.counters.commits += 1;
+        self.measure_memory();
         self.freeze_if_full();
         Ok(())
     }
@@ -193,6 +198,24 @@ impl Engine {
         self.now_ms
     }
 
+    /// Refuses writes that add to a store whose memory budget is used up.
+    pub(crate) fn check_memory(&self, write: &Write) -> Result<(), EngineError> {
+        if self.memory_bytes < self.options.memory_bytes_max || write.is_removal() {
+            return Ok(());
+        }
+        Err(EngineError::Limit(format!(
+            "the store takes {} bytes of memory, its budget is {}; delete tiles, shorten a \
+             retention, or give it more",
+            self.memory_bytes, self.options.memory_bytes_max
+        )))
+    }
+
+    /// Measures what overlays and segments take in memory.
+    pub(crate) fn measure_memory(&mut self) {
+        let info = self.shared.version.load().info();
+        self.memory_bytes = info.segment_bytes + bytes_u64(info.overlay_bytes);
+    }
+
     /// Refuses writes while too many overlays wait to be flushed.
     pub(crate) fn check_backlog(&self) -> Result<(), EngineError> {
         if self.frozen.len() < self.options.frozen_count_max {
@@ -204,7 +227,7 @@ impl Engine {
     fn apply_pending(&mut self, first: Lsn) -> Result<(), EngineError> {
         let pending = std::mem::take(&mut self.pending);
         for (index, record) in pending.records().enumerate() {
-            let lsn = Lsn::new(first.number() + crate::codec::bytes_u64(index));
+            let lsn = Lsn::new(first.number() + bytes_u64(index));
             self.applied.apply(&self.shared, lsn, self.now_ms, record)?;
         }
         self.pending = pending;

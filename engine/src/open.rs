@@ -83,12 +83,14 @@ impl Engine {
             running: Running::default(),
             counters: EngineCounters::default(),
             log_bytes_at_freeze: 0,
+            memory_bytes: 0,
             overlay_began_ms: (0 < report.records_replayed).then_some(newest),
             now_ms: newest,
             _lock: lock,
         };
         engine.applied.take_changed();
         engine.adopt_frozen(frozen);
+        engine.measure_memory();
         engine.remove_unlisted()?;
         let report = OpenReport { is_new, segments: segment_count, segment_bytes, log: report };
         Ok((engine, report))

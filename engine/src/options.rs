@@ -13,6 +13,9 @@ pub struct EngineOptions {
     /// clock that the engine is given: tiles are read from segments several times faster, and a
     /// restart has less of the log to replay.
     pub overlay_age_ms_max: i64,
+    /// Bytes that overlays and segments may take in memory together; beyond it only writes that
+    /// remove something are taken.
+    pub memory_bytes_max: u64,
     /// Frozen overlays that may wait; with more, writes are refused with `Busy`.
     pub frozen_count_max: usize,
     /// Segments above which the store compacts.
@@ -29,14 +32,14 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// What suits a server of a few gigabytes: overlays of 64 MiB or 10 s, at most 4 of them frozen,
-    /// 4 segments, log files of 64 MiB, a million producers.
+    /// What suits a server of 8 GiB: overlays of 64 MiB or 10 s, at most 4 of them frozen, 4 segments, log files of 64 MiB, a million producers.
     #[must_use]
     pub fn standard(durability: Durability, seed: u64) -> Self {
         Self {
             durability,
             overlay_bytes_max: 64 << 20,
             overlay_age_ms_max: 10_000,
+            memory_bytes_max: 8 << 30,
             frozen_count_max: 4,
             segment_count_max: 4,
             log_file_bytes_max: 64 << 20,

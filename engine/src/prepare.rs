@@ -60,6 +60,7 @@ impl Engine {
             return Ok(Prepared::CommitFirst(write));
         }
         self.check_backlog()?;
+        self.check_memory(&write)?;
         let mark = self.pending.mark();
         let outcome = self.stage(now_ms, write);
         if outcome.is_err() {

@@ -573,3 +573,29 @@ fn writes_that_have_grown_old_are_flushed() {
     store.crash();
     assert_eq!(store.value("u", "n@1d"), ok(Value::Int(1)));
 }
+
+#[test]
+fn a_store_at_its_memory_budget_takes_only_removals() {
+    let mut store = Store::with_view(|_| {});
+    store.add("u", NOW - DAY, "1", "1");
+    store.flush();
+    let info = store.engine().reader().snapshot().info();
+    store.options.memory_bytes_max = info.segment_bytes + 1;
+    store.reopen();
+    store.add("u", NOW - DAY, "1", "1");
+    let refused = store.write(events("u", NOW - DAY, "1", "1", None)).unwrap_err();
+    assert_eq!(refused.code(), "LIMIT");
+    assert!(refused.to_string().contains("budget"), "{refused}");
+    assert_eq!(store.value("u", "n@1d"), ok(Value::Int(2)), "reads go on");
+    let entity = Bytes::from_static(b"u");
+    store.write(Write::DeleteEntity { entity, views: None }).unwrap();
+    for _ in 0..4 {
+        store.flush();
+        store.write(Write::RemoveSeal { view: name("v"), from: 0, to: DAY }).unwrap();
+    }
+    store.options.segment_count_max = 1;
+    store.reopen();
+    store.flush();
+    store.add("u", NOW - DAY, "1", "1");
+    assert_eq!(store.value("u", "n@1d"), ok(Value::Int(1)));
+}

@@ -296,10 +296,11 @@ impl Engine {
         Ok(())
     }
 
-    fn publish(&self, change: impl FnOnce(&mut Version)) {
+    fn publish(&mut self, change: impl FnOnce(&mut Version)) {
         let mut version = Version::clone(&self.shared.version.load());
         change(&mut version);
         self.shared.version.store(Arc::new(version));
+        self.measure_memory();
     }
 
     fn count_written(&mut self, segment: Option<&Segment>) {

@@ -73,6 +73,20 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// Whether the write takes something away and adds nothing.
+    pub(crate) fn is_removal(&self) -> bool {
+        matches!(
+            self,
+            Self::DropView(_)
+                | Self::AlterView { .. }
+                | Self::DeleteTiles { .. }
+                | Self::DeleteEntity { .. }
+                | Self::RemoveSeal { .. }
+        )
+    }
+}
+
 /// What happens to rows before the retention horizon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lateness {

@@ -147,7 +147,8 @@ fn open_store(
 fn options(config: &Config) -> EngineOptions {
     let standard = EngineOptions::standard(config.durability, random_seed());
     let overlay_bytes_max = standard.overlay_bytes_max.min(config.memory_bytes_max / 8);
-    EngineOptions { overlay_bytes_max, ..standard }
+    let memory_bytes_max = u64::try_from(config.memory_bytes_max).unwrap_or(u64::MAX);
+    EngineOptions { overlay_bytes_max, memory_bytes_max, ..standard }
 }
 
 /// What all threads share, and the ends of its queues.

@@ -151,8 +151,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         unit: "bytes",
         default: "0",
         places: Places::Everywhere,
-        meaning: "Budget of the tiles, indexes and caches held in memory. 0 takes 70% of what \
-                  the machine or its control group has.",
+        meaning: "What recent writes and segments may take in memory: beyond it, writes that add \
+                  are refused with LIMIT, and reads and removals go on. 0 takes 70% of what the \
+                  machine or its control group has.",
     },
     Setting {
         name: "threads",
