@@ -8,6 +8,16 @@ pub(crate) fn add_range(ranges: &mut Vec<TimeRange>, from: i64, to: i64) {
     if to <= from {
         return;
     }
+    // Tiles come ascending, so that most ranges go to the end.
+    match ranges.last_mut() {
+        None => return ranges.push((from, to)),
+        Some(last) if last.1 < from => return ranges.push((from, to)),
+        Some(last) if last.1 == from => {
+            last.1 = to;
+            return;
+        }
+        Some(_) => {}
+    }
     let first = ranges.partition_point(|range| range.1 < from);
     let last = ranges.partition_point(|range| range.0 <= to);
     let (mut from, mut to) = (from, to);

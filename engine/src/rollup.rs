@@ -112,8 +112,13 @@ impl<'a> Rollup<'a> {
         }
         for at in 0..self.segments.len() {
             let (segment, view) = self.segments[at];
-            if let Some(chunk) = group.found[at * group.keys.len() + row] {
-                self.fold(frame, Source::Chunks(segment, view, chunk));
+            let Some(chunk) = group.found[at * group.keys.len() + row] else { continue };
+            let source = Source::Chunks(segment, view, chunk);
+            if at + 1 == self.segments.len() {
+                // Nothing is older, so that what this source hides is of no interest.
+                source.for_each_block(|block| self.fold_block(frame, block));
+            } else {
+                self.fold(frame, source);
             }
         }
     }
@@ -166,6 +171,9 @@ impl<'a> Rollup<'a> {
     }
 
     fn fold_block(&mut self, frame: &Frame, block: &Block<'_>) {
+        if self.hidden.is_empty() {
+            return self.fold_whole_block(frame, block);
+        }
         for (index, interval) in frame.intervals.iter().enumerate() {
             let accumulator = &mut self.accumulators[index];
             let count = &mut self.tiles[index];
@@ -176,6 +184,22 @@ impl<'a> Rollup<'a> {
                     block.fold(&self.plan.projection, range, accumulator);
                 }
             });
+        }
+    }
+
+    /// As [`Rollup::fold_block`] where nothing is hidden. The intervals of a chain share their
+    /// edges, so that each edge is looked for once.
+    fn fold_whole_block(&mut self, frame: &Frame, block: &Block<'_>) {
+        let mut edge = (i64::MAX, block.len());
+        for (index, interval) in frame.intervals.iter().enumerate() {
+            let end = if interval.to == edge.0 { edge.1 } else { block.lower_bound(interval.to) };
+            let start = block.lower_bound(interval.from);
+            edge = (interval.from, start);
+            if start < end {
+                self.tiles[index] += crate::codec::count_u32(end - start);
+                let accumulator = &mut self.accumulators[index];
+                block.fold(&self.plan.projection, start..end, accumulator);
+            }
         }
     }
 

@@ -27,7 +27,7 @@ pub struct Task {
 #[derive(Debug, Clone)]
 enum TaskKind {
     /// Writes a frozen overlay as a segment.
-    Flush(Arc<Frozen>),
+    Flush { frozen: Arc<Frozen>, is_oldest: bool },
     /// Merges segments, newest first, that lie side by side.
     Compact { inputs: Vec<Arc<Segment>>, grounds: Grounds, is_oldest: bool, now_ms: i64 },
 }
@@ -63,7 +63,7 @@ impl Task {
     #[must_use]
     pub fn run(self, disk: &dyn Disk) -> TaskResult {
         let output = match &self.kind {
-            TaskKind::Flush(frozen) => self.flush(disk, frozen),
+            TaskKind::Flush { frozen, is_oldest } => self.flush(disk, frozen, *is_oldest),
             TaskKind::Compact { inputs, grounds, is_oldest, now_ms } => {
                 self.compact(disk, inputs, grounds, *is_oldest, *now_ms)
             }
@@ -77,10 +77,19 @@ impl Task {
         matches!(self.kind, TaskKind::Compact { .. })
     }
 
-    fn flush(&self, disk: &dyn Disk, frozen: &Frozen) -> Result<Option<Segment>, EngineError> {
+    fn flush(
+        &self,
+        disk: &dyn Disk,
+        frozen: &Frozen,
+        is_oldest: bool,
+    ) -> Result<Option<Segment>, EngineError> {
         let scan = Scan::new([&*frozen.overlay], []);
         let lsn = frozen.overlay.first_lsn..frozen.end;
-        self.write(disk, scan, &frozen.catalog, lsn, |_, _| {})
+        self.write(disk, scan, &frozen.catalog, lsn, |_, content| {
+            if is_oldest {
+                content.settle();
+            }
+        })
     }
 
     fn compact(
@@ -149,7 +158,8 @@ impl Engine {
             && let Some(frozen) = self.frozen.front()
         {
             self.running.flush = true;
-            let kind = TaskKind::Flush(Arc::clone(frozen));
+            let is_oldest = self.shared.version.load().segments.is_empty();
+            let kind = TaskKind::Flush { frozen: Arc::clone(frozen), is_oldest };
             tasks.push(self.task(kind));
         }
         if !self.running.compaction
@@ -168,7 +178,7 @@ impl Engine {
     pub fn finish(&mut self, result: TaskResult) -> Result<(), EngineError> {
         let TaskResult { kind, output } = result;
         let installed = match &kind {
-            TaskKind::Flush(frozen) => {
+            TaskKind::Flush { frozen, .. } => {
                 self.running.flush = false;
                 output.and_then(|segment| self.install_flush(frozen, segment))
             }
