@@ -401,6 +401,12 @@ impl Committer {
         while let Ok(batch) = shared.write_queue.receiver().try_recv() {
             self.turn(batch);
         }
+        match self.engine.checkpoint(self.shared.clock.now_ms()) {
+            Err(error @ EngineError::NoSpace(_)) => {
+                tracing::warn!(%error, "the next start replays the log");
+            }
+            flushed => failure::check("flush what was written", flushed),
+        }
         failure::check("close the log", self.engine.close());
         tracing::info!("log synced and sealed");
     }
