@@ -19,6 +19,10 @@ use crate::session::{connect, millis};
 use crate::table::{Align, Table};
 use crate::terminal::say;
 
+const STATUS_LEGEND: &str = "
+Each status is told from the shortest window to the longest: ok, empty (no flight in the window),
+unseen (none at all until then).";
+
 /// Entities of one timed read.
 const TIMED_ENTITIES: usize = 200;
 
@@ -40,10 +44,7 @@ pub(crate) fn run(server: &Server, demo: Demo) -> Result<(), CliError> {
         say(load_file(&client, &view.load(&file))?.text(view.name))?;
     }
     let entities = Entities::read(&file)?;
-    say(
-        "\nEach status is told from the shortest window to the longest: ok, empty (no flight in the \
-         window),\nunseen (none at all until then).",
-    )?;
+    say(STATUS_LEGEND)?;
     ask(&client, &CARRIERS, &entities.carriers, &TIMES[..2])?;
     ask(&client, &ROUTES, &spread(&entities.routes, SAMPLE_ENTITIES), &TIMES[2..3])?;
     ask(&client, &PLANES, &spread(&entities.planes, SAMPLE_ENTITIES), &TIMES[3..])?;
