@@ -68,6 +68,8 @@ impl Simulation {
         let options = EngineOptions {
             durability,
             overlay_bytes_max: dice.count(2, 16) << 10,
+            overlay_age_ms_max: *dice.pick(&[1_000, 60_000, 86_400_000]),
+            memory_bytes_max: u64::MAX,
             frozen_count_max: dice.count(2, 4),
             segment_count_max: dice.count(1, 3),
             log_file_bytes_max: *dice.pick(&[16 << 10, 32 << 10, 128 << 10]),
