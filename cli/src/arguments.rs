@@ -103,7 +103,7 @@ pub(crate) enum View {
         #[arg(required_unless_present = "file", trailing_var_arg = true)]
         #[arg(allow_hyphen_values = true, value_name = "NAME TILE DURATION ..")]
         words: Vec<String>,
-        /// A TOML file with one [[view]] table per view
+        /// A TOML file with one `[[view]]` table per view
         #[arg(long, conflicts_with = "words")]
         file: Option<PathBuf>,
     },
@@ -307,7 +307,7 @@ pub(crate) enum TimeForm {
 pub(crate) struct Get {
     /// The view
     pub(crate) view: String,
-    /// Entities, then selectors: feature@window[:offset]
+    /// Entities, then selectors: `feature@window[:offset]`
     #[arg(required = true, value_name = "ENTITY.. SELECTOR..")]
     pub(crate) words: Vec<String>,
     #[command(flatten)]
@@ -350,7 +350,7 @@ pub(crate) struct Explain {
     pub(crate) view: String,
     /// The entity; the values of several keys are joined by \x1F
     pub(crate) entity: String,
-    /// The window: feature@window[:offset]
+    /// The window: `feature@window[:offset]`
     pub(crate) selector: String,
     #[command(flatten)]
     pub(crate) moment: Moment,
