@@ -498,7 +498,7 @@ impl Simulation {
             while !self.done.is_empty() {
                 let (result, was_squeezed) = self.done.remove(0);
                 let finished = self.engine().finish(result);
-                if self.tolerate_no_space(finished, was_squeezed)? {
+                if self.tolerate_no_space(finished, was_squeezed)? && self.is_squeezed {
                     return Ok(());
                 }
             }
