@@ -7,6 +7,7 @@ mod documents;
 mod flights;
 mod flights_engine;
 mod layering;
+mod numbers;
 mod oracle;
 mod simulation;
 mod source;
