@@ -184,7 +184,7 @@ fn write_rows() -> Vec<Row> {
         },
         Row {
             id: "batches-durable",
-            title: "100 events per request, durable before the answer, 16 connections x pipeline of 4",
+            title: "100 events per request, durable before the answer, 16 connections x pipeline 4",
             connections: 16,
             pace: Pace::Closed { depth: 4 },
             durability: PeerDurability::Always,

@@ -32,7 +32,8 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// What suits a server of 8 GiB: overlays of 64 MiB or 10 s, at most 4 of them frozen, 4 segments, log files of 64 MiB, a million producers.
+    /// What suits a server of 8 GiB: overlays of 64 MiB or 10 s, at most 4 of them frozen, 4
+    /// segments, log files of 64 MiB, a million producers.
     #[must_use]
     pub fn standard(durability: Durability, seed: u64) -> Self {
         Self {

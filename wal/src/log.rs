@@ -244,8 +244,8 @@ impl Log {
         Ok(self.durable_lsn)
     }
 
-    /// Removes the files all of whose records are below an LSN, but never the newest file ([WAL-32]);
-    /// returns how many were removed. Call it once a manifest with that LSN is durable.
+    /// Removes the files all of whose records are below an LSN, but never the newest file
+    /// ([WAL-32]); returns how many were removed. Call it once a manifest with that LSN is durable.
     ///
     /// # Errors
     /// [`WalError::Disk`] when a file could not be removed: it is tried again by the next

@@ -1,5 +1,5 @@
-//! Requests as they arrive: arrays of bulk strings, or inline lines ([RESP-1], [RESP-3]). Knows nothing of sockets: the
-//! caller appends what it read to a buffer and asks for the next request.
+//! Requests as they arrive: arrays of bulk strings, or inline lines ([RESP-1], [RESP-3]). Knows
+//! nothing of sockets: the caller appends what it read to a buffer and asks for the next request.
 
 use bytes::{Buf, BytesMut};
 
