@@ -360,13 +360,16 @@ impl NativeFace {
     }
 }
 
-/// Commands that change how a RESP stream is read or answered.
+/// Commands that change how a RESP stream is read or answered, and those that frames of their own
+/// or the end of the connection stand for ([NAT-50]).
 fn belongs_to_resp(command: &Command) -> bool {
     matches!(
         command,
         Command::Transaction(_)
             | Command::Connection(
                 ConnectionCommand::Hello(_)
+                    | ConnectionCommand::Auth(_)
+                    | ConnectionCommand::Quit
                     | ConnectionCommand::Reset
                     | ConnectionCommand::Client(tilekv_protocol::ClientCommand::Reply(_))
             )
