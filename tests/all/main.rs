@@ -9,6 +9,7 @@ mod flights_engine;
 mod layering;
 mod numbers;
 mod oracle;
+mod server;
 mod simulation;
 mod source;
 mod tidy;

@@ -1,0 +1,18 @@
+//! The server as its users meet it: a process, its ports and its folder. Each module owns one
+//! subject.
+
+mod authentication;
+mod bad_input;
+mod bad_input_cases;
+mod conversation;
+mod deletions;
+mod flights;
+mod flights_load;
+mod flights_read;
+mod framing;
+mod kill_writers;
+mod kills;
+mod loads;
+mod operations;
+mod producers;
+mod redis_tools;
