@@ -297,9 +297,7 @@ impl Engine {
         from: i64,
         to: i64,
     ) -> Result<Outcome, EngineError> {
-        let view = self.staged_view(name)?;
-        check_tile_range(from, to, view.definition.tile)?;
-        view.seals.check_room()?;
+        let view = self.sealable_view(name, from, to)?;
         self.pending.push(|out| put_add_seal(out, view.id, from, to, now_ms));
         self.staged.catalog.update(view.id, |view| view.add_seal(from, to, now_ms));
         Ok(Outcome::Ok)
@@ -312,12 +310,23 @@ impl Engine {
         from: i64,
         to: i64,
     ) -> Result<Outcome, EngineError> {
-        let view = self.staged_view(name)?;
-        check_tile_range(from, to, view.definition.tile)?;
-        view.seals.check_room()?;
+        let view = self.sealable_view(name, from, to)?;
         self.pending.push(|out| put_remove_seal(out, view.id, from, to, now_ms));
         self.staged.catalog.update(view.id, |view| view.remove_seal(from, to, now_ms));
         Ok(Outcome::Ok)
+    }
+
+    /// The view, if `[from, to)` is whole tiles and its seals have room for one more change.
+    fn sealable_view(
+        &self,
+        name: &Name,
+        from: i64,
+        to: i64,
+    ) -> Result<std::sync::Arc<View>, EngineError> {
+        let view = self.staged_view(name)?;
+        check_tile_range(from, to, view.definition.tile)?;
+        view.seals.check_room()?;
+        Ok(view)
     }
 
     fn staged_view(&self, name: &Name) -> Result<std::sync::Arc<View>, EngineError> {
