@@ -11,6 +11,7 @@ use crate::catalog::{AlterGaps, Catalog, View, ViewId};
 use crate::codec::FieldError;
 use crate::engine::Frozen;
 use crate::error::EngineError;
+use crate::limits::RECLAIM_GRACE_MS;
 use crate::manifest::{Control, encode_control};
 use crate::overlay::Overlay;
 use crate::reader::Shared;
@@ -101,7 +102,8 @@ impl Applied {
             return None;
         }
         let mut producers = shared.producers.write();
-        producers.expire(now_ms);
+        // As with tiles, what has expired is kept for a grace: the clock may have jumped ahead.
+        producers.expire(now_ms.saturating_sub(RECLAIM_GRACE_MS));
         let control = Control { catalog: self.catalog.clone(), producers: producers.clone() };
         drop(producers);
         let active = Arc::new(Overlay::new(end));

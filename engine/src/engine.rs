@@ -85,6 +85,9 @@ pub struct Engine {
     pub(crate) memory_bytes: u64,
     /// The log's time: the greatest clock reading it was given.
     pub(crate) now_ms: i64,
+    /// The log's time at the last commit: a clock that jumps ahead and back between commits makes
+    /// nothing expire for good.
+    pub(crate) committed_ms: i64,
     /// Keeps other processes out of the folder.
     pub(crate) _lock: Box<dyn Send>,
 }
@@ -180,7 +183,7 @@ impl Engine {
 
     /// Freezes the active overlay, so that the next flush moves the checkpoint up to now.
     pub fn freeze(&mut self) {
-        let frozen = self.applied.freeze(&self.shared, self.log.next_lsn(), self.now_ms);
+        let frozen = self.applied.freeze(&self.shared, self.log.next_lsn(), self.committed_ms);
         self.adopt_frozen(frozen);
     }
 
@@ -225,6 +228,7 @@ impl Engine {
     }
 
     fn apply_pending(&mut self, first: Lsn) -> Result<(), EngineError> {
+        self.committed_ms = self.now_ms;
         let pending = std::mem::take(&mut self.pending);
         for (index, record) in pending.records().enumerate() {
             let lsn = Lsn::new(first.number() + bytes_u64(index));

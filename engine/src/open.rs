@@ -63,7 +63,8 @@ impl Engine {
         });
         let mut applied = Applied::new(catalog, overlay, manifest.hash_seed);
         let (log, report) = replay(&disk, &options, &manifest, &shared, &mut applied)?;
-        let newest = report.now_ms.unwrap_or(i64::MIN).max(manifest.now_ms).max(now_ms);
+        let committed_ms = report.now_ms.unwrap_or(i64::MIN).max(manifest.now_ms);
+        let newest = committed_ms.max(now_ms);
         applied.publish(&shared);
         let frozen = applied.take_frozen();
         let mut engine = Self {
@@ -86,6 +87,7 @@ impl Engine {
             memory_bytes: 0,
             overlay_began_ms: (0 < report.records_replayed).then_some(newest),
             now_ms: newest,
+            committed_ms,
             _lock: lock,
         };
         engine.applied.take_changed();

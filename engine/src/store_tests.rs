@@ -10,6 +10,7 @@ use tilekv_tile::{
 };
 use tilekv_wal::{Durability, SimDisk, SimFaults};
 
+use crate::limits::PRODUCER_EXPIRY_MS;
 use crate::{
     Engine, EngineError, EngineOptions, Lateness, Outcome, Prepared, ReadRequest, ReadTime,
     TileWrite, Write,
@@ -598,4 +599,20 @@ fn a_store_at_its_memory_budget_takes_only_removals() {
     store.flush();
     store.add("u", NOW - DAY, "1", "1");
     assert_eq!(store.value("u", "n@1d"), ok(Value::Int(1)));
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_and_back_forgets_no_producer() {
+    let mut store = Store::with_view(|_| {});
+    let write = || events("u", NOW - DAY, "1", "1", stamp(3, After::Any));
+    assert_eq!(store.write(write()).unwrap(), Outcome::Count(1));
+    store.now = NOW + PRODUCER_EXPIRY_MS;
+    store.add("u", NOW - DAY, "1", "1");
+    store.flush();
+    store.crash();
+    let reader = store.engine().reader();
+    let id = Bytes::from_static(b"partition-0");
+    let known_at = |now| reader.producer(&reader.snapshot(), &name("v"), &id, now).unwrap();
+    assert_eq!(known_at(NOW + PRODUCER_EXPIRY_MS - 3_600_000), Some(3));
+    assert_eq!(known_at(NOW + PRODUCER_EXPIRY_MS), None);
 }
