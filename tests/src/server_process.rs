@@ -38,7 +38,7 @@ pub struct Refusal {
     pub status: ExitStatus,
     /// What it wrote to standard output.
     pub output: String,
-    /// What it wrote to standard error.
+    /// What this one wrote to standard error.
     pub log: String,
 }
 
@@ -78,6 +78,7 @@ impl ServerCommand {
 
     /// Starts the server and waits until it serves or has ended.
     pub fn try_start(&self) -> Result<ServerProcess, Refusal> {
+        let earlier = std::fs::read_to_string(self.log_path()).unwrap_or_default();
         let mut child = self.spawn();
         let mut output = String::new();
         match addresses(&mut child, &mut output) {
@@ -86,7 +87,11 @@ impl ServerCommand {
                 wait_until("/readyz answers 200", || server.http("/readyz").0 == 200);
                 Ok(server)
             }
-            None => Err(Refusal { status: wait(&mut child), output, log: self.log() }),
+            None => {
+                let status = wait(&mut child);
+                let log = self.log().split_off(earlier.len());
+                Err(Refusal { status, output, log })
+            }
         }
     }
 
