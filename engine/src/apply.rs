@@ -4,36 +4,59 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use tilekv_tile::{ViewDefinition, decode_accumulator, floor_to};
-use tilekv_wal::Lsn;
+use tilekv_wal::{Disk, Lsn};
 
 use crate::catalog::{AlterGaps, Catalog, View, ViewId};
 use crate::codec::FieldError;
 use crate::engine::Frozen;
 use crate::error::EngineError;
+use crate::job::JobMode;
+use crate::job_table::CommittedJob;
 use crate::limits::RECLAIM_GRACE_MS;
 use crate::manifest::{Control, encode_control};
 use crate::overlay::Overlay;
 use crate::reader::Shared;
-use crate::record::{Effect, EventsRecord, StampRecord, TileRecord};
-use crate::version::{Version, hash_entity};
+use crate::record::{Effect, EventsRecord, JobRecord, StampRecord, TileRecord};
+use crate::segment::{Segment, SegmentId};
+use crate::version::{Layer, Version, hash_entity};
 
 /// The state that records have led to.
-#[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) catalog: Catalog,
     overlay: Arc<Overlay>,
+    disk: Arc<dyn Disk>,
     hash_seed: u64,
+    /// Segments of jobs whose commit is staged: applying it takes them from here, recovery from
+    /// their files.
+    sealed: HashMap<SegmentId, Arc<Segment>>,
     /// Whether the catalog is ahead of the published version.
     changed: bool,
-    /// Overlays frozen since they were last taken.
+    /// Layers frozen since they were last taken.
     frozen: Vec<Frozen>,
 }
 
 impl Applied {
     /// The state as of a manifest; `overlay` takes what follows.
-    pub(crate) fn new(catalog: Catalog, overlay: Arc<Overlay>, hash_seed: u64) -> Self {
-        Self { catalog, overlay, hash_seed, changed: false, frozen: Vec::new() }
+    pub(crate) fn new(
+        catalog: Catalog,
+        overlay: Arc<Overlay>,
+        disk: Arc<dyn Disk>,
+        hash_seed: u64,
+    ) -> Self {
+        let sealed = HashMap::new();
+        Self { catalog, overlay, disk, hash_seed, sealed, changed: false, frozen: Vec::new() }
+    }
+
+    /// Takes over a job's segment until its commit is applied.
+    pub(crate) fn stage_segment(&mut self, segment: Arc<Segment>) {
+        self.sealed.insert(segment.id, segment);
+    }
+
+    /// Forgets segments whose commits were discarded.
+    pub(crate) fn discard_segments(&mut self) {
+        self.sealed.clear();
     }
 
     /// The overlay that takes writes.
@@ -46,7 +69,7 @@ impl Applied {
         std::mem::take(&mut self.changed)
     }
 
-    /// The overlays that applying has frozen since this was last asked.
+    /// The layers that applying has frozen since this was last asked.
     pub(crate) fn take_frozen(&mut self) -> Vec<Frozen> {
         std::mem::take(&mut self.frozen)
     }
@@ -88,6 +111,7 @@ impl Applied {
                 self.catalog.update(view, |view| view.add_seal(from, to, at));
                 Ok(())
             }
+            Effect::CommitJob(job) => self.apply_job(shared, lsn, now_ms, &job),
             Effect::RemoveSeal { view, from, to, at } => {
                 self.changed = true;
                 self.catalog.update(view, |view| view.remove_seal(from, to, at));
@@ -101,27 +125,46 @@ impl Applied {
         if self.overlay.first_lsn == end {
             return None;
         }
-        let mut producers = shared.producers.write();
-        // As with tiles, what has expired is kept for a grace: the clock may have jumped ahead.
-        producers.expire(now_ms.saturating_sub(RECLAIM_GRACE_MS));
-        let control = Control { catalog: self.catalog.clone(), producers: producers.clone() };
-        drop(producers);
-        let active = Arc::new(Overlay::new(end));
-        let overlay = std::mem::replace(&mut self.overlay, Arc::clone(&active));
-        let catalog = Arc::new(self.catalog.clone());
-        let version = shared.version.load().with_active(Arc::clone(&catalog), active);
+        let overlay = self.begin_overlay(end);
+        self.publish_layers(shared, |layers| {
+            layers.insert(0, Layer::Overlay(Arc::clone(&self.overlay)));
+        });
+        Some(self.frozen(shared, Layer::Overlay(overlay), end, now_ms))
+    }
+
+    /// Begins an overlay for the writes from `first` on, and returns the one before it.
+    fn begin_overlay(&mut self, first: Lsn) -> Arc<Overlay> {
+        std::mem::replace(&mut self.overlay, Arc::new(Overlay::new(first)))
+    }
+
+    /// Publishes the catalog as it is now with the layers changed.
+    fn publish_layers(&self, shared: &Shared, change: impl FnOnce(&mut Vec<Layer>)) {
+        let mut version = Version::clone(&shared.version.load());
+        version.catalog = Arc::new(self.catalog.clone());
+        change(&mut version.layers);
         shared.version.store(Arc::new(version));
-        let control = Arc::new(encode_control(&control));
-        Some(Frozen { overlay, end, now_ms, catalog, control })
+    }
+
+    /// A layer with the state as of `end`, for the manifest that lists it.
+    fn frozen(&self, shared: &Shared, layer: Layer, end: Lsn, now_ms: i64) -> Frozen {
+        // As with tiles, what has expired is kept for a grace: the clock may have jumped ahead.
+        let expired = now_ms.saturating_sub(RECLAIM_GRACE_MS);
+        let mut producers = shared.producers.write();
+        producers.expire(expired);
+        let mut jobs = shared.jobs.write();
+        jobs.expire(expired);
+        let control = encode_control(&Control {
+            catalog: self.catalog.clone(),
+            producers: producers.clone(),
+            jobs: jobs.clone(),
+        });
+        let catalog = Arc::new(self.catalog.clone());
+        Frozen { layer, end, now_ms, catalog, control: Arc::new(control) }
     }
 
     /// Publishes the catalog as it is now.
     pub(crate) fn publish(&self, shared: &Shared) {
-        let version = Version {
-            catalog: Arc::new(self.catalog.clone()),
-            ..Version::clone(&shared.version.load())
-        };
-        shared.version.store(Arc::new(version));
+        self.publish_layers(shared, |_| {});
     }
 
     /// Adds the rows to their tiles; a view that was dropped before takes none ([RECORD-4]).
@@ -170,6 +213,59 @@ impl Applied {
         view.counters.saw_write(tile.start, tile.start);
         note_producer(shared, tile.view, tile.stamp, now_ms);
         Ok(())
+    }
+
+    /// Publishes a job: its segment between what was written before and after the commit, its
+    /// seal, and the end of what its view lacked there, all in one version ([RECORD-9]).
+    fn apply_job(
+        &mut self,
+        shared: &Shared,
+        lsn: Lsn,
+        now_ms: i64,
+        job: &JobRecord<'_>,
+    ) -> Result<(), EngineError> {
+        let segment = match job.segment {
+            Some(id) => Some(self.job_segment(id)?),
+            None => None,
+        };
+        if self.catalog.view(job.view).is_none() {
+            return Ok(());
+        }
+        let frozen = self.freeze(shared, lsn, now_ms);
+        self.frozen.extend(frozen);
+        self.changed = true;
+        shared.jobs.write().record(CommittedJob::new(job, now_ms));
+        self.catalog.update(job.view, |view| {
+            if job.is_sealing {
+                view.add_seal(job.from, job.to, now_ms);
+            }
+            if job.mode == JobMode::Replace {
+                view.complete(usize::from(job.feature_count), job.from, job.to);
+            }
+            if let (Some(oldest), Some(newest)) = (job.oldest, job.newest) {
+                view.counters.saw_write(oldest, newest);
+            }
+        });
+        if let Some(segment) = segment {
+            let end = Lsn::new(lsn.number() + 1);
+            let before = self.begin_overlay(end);
+            assert!(before.is_empty(), "the overlay was frozen before the job");
+            let layer = Layer::Segment(segment);
+            self.publish_layers(shared, |layers| {
+                let active = Layer::Overlay(Arc::clone(&self.overlay));
+                layers.splice(0..1, [active, layer.clone()]);
+            });
+            let frozen = self.frozen(shared, layer, end, now_ms);
+            self.frozen.push(frozen);
+        }
+        Ok(())
+    }
+
+    fn job_segment(&mut self, id: SegmentId) -> Result<Arc<Segment>, EngineError> {
+        match self.sealed.remove(&id) {
+            Some(segment) => Ok(segment),
+            None => Segment::open(&*self.disk, id, &self.catalog).map(Arc::new),
+        }
     }
 
     fn apply_clear(&self, view: ViewId, from: i64, to: i64, entity: &[u8]) {

@@ -12,7 +12,8 @@ use tilekv_tile::{
 };
 
 use crate::error::EngineError;
-use crate::ranges::{TimeRange, add_range};
+use crate::ranges::{TimeRange, add_range, remove_range};
+use crate::write::Partials;
 
 /// The identity of a view for the life of a store: assigned through the log, never reused
 /// ([RECORD-3]).
@@ -190,6 +191,22 @@ impl View {
         })
     }
 
+    /// Partials by the positions of their features.
+    pub(crate) fn given_partials<'a>(
+        &self,
+        partials: &'a Partials,
+    ) -> Result<Vec<(usize, &'a [u8])>, EngineError> {
+        let resolve = |(feature, partial): &'a (Identifier, bytes::Bytes)| {
+            Ok((self.feature_index(feature)?, &partial[..]))
+        };
+        partials.iter().map(resolve).collect()
+    }
+
+    /// The features, resolved.
+    pub(crate) fn bindings(&self) -> Vec<FeatureBinding> {
+        self.features.iter().map(|feature| feature.binding.clone()).collect()
+    }
+
     /// The index and type of the input column `name`.
     pub(crate) fn column(&self, name: &Identifier) -> Result<(u16, ColumnType), EngineError> {
         let columns = &self.definition.columns;
@@ -222,6 +239,14 @@ impl View {
         let mut seals = SealSet::clone(&self.seals);
         seals.remove(from, to, at);
         self.set_seals(seals);
+    }
+
+    /// Says that `[from, to)` is complete for the first `features` of the view's features: a job
+    /// has replaced it.
+    pub(crate) fn complete(&mut self, features: usize, from: i64, to: i64) {
+        for feature in self.features.iter_mut().take(features) {
+            remove_range(&mut feature.incomplete, from, to);
+        }
     }
 
     /// Replaces the seals and what follows from them.

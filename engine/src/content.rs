@@ -71,6 +71,13 @@ impl Content {
         }
     }
 
+    /// Drops the tiles that newer sources hide.
+    pub(crate) fn hide(&mut self, hidden: &[TimeRange]) {
+        if !hidden.is_empty() {
+            self.tiles.retain(|tile| !holds(hidden, tile.start));
+        }
+    }
+
     /// Dissolves `Base` and clears: there is nothing older left to hide.
     pub(crate) fn settle(&mut self) {
         self.clears.clear();

@@ -10,13 +10,14 @@ use crate::apply::Applied;
 use crate::catalog::Catalog;
 use crate::codec::bytes_u64;
 use crate::error::EngineError;
+use crate::job::{Jobs, SealedJob};
 use crate::manifest::Manifest;
 use crate::options::EngineOptions;
-use crate::overlay::Overlay;
 use crate::pending::Pending;
 use crate::producer::ProducerTable;
 use crate::reader::{Reader, Shared};
-use crate::version::Version;
+use crate::segment::SegmentIds;
+use crate::version::Layer;
 use crate::write::Write;
 
 /// What is judged against: the applied state with everything pending on top.
@@ -25,13 +26,16 @@ pub(crate) struct Staged {
     pub(crate) catalog: Catalog,
     /// Producers of the pending batch only.
     pub(crate) producers: ProducerTable,
+    /// Jobs whose commit is in the pending batch.
+    pub(crate) jobs: Vec<SealedJob>,
 }
 
-/// An overlay that takes no more writes, with what the manifest will say once it is flushed.
+/// A layer that the manifest does not list yet and that takes no more writes: an overlay to be
+/// flushed, or a job's segment. With it comes what the manifest will say of it.
 #[derive(Debug)]
 pub(crate) struct Frozen {
-    pub(crate) overlay: Arc<Overlay>,
-    /// The first LSN that it does not hold.
+    pub(crate) layer: Layer,
+    /// The first LSN that neither it nor an older layer holds.
     pub(crate) end: Lsn,
     /// The log's time at the cut.
     pub(crate) now_ms: i64,
@@ -67,6 +71,8 @@ pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
     pub(crate) manifest: Manifest,
+    pub(crate) segment_ids: Arc<SegmentIds>,
+    pub(crate) jobs: Arc<Jobs>,
     /// The catalog as of the manifest's flushed LSN: what merges may rely on, since no power cut
     /// takes it back.
     pub(crate) flushed_catalog: Arc<Catalog>,
@@ -97,6 +103,12 @@ impl Engine {
     #[must_use]
     pub fn reader(&self) -> Reader {
         Reader { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The jobs of this store: any thread may fill them while the engine goes on.
+    #[must_use]
+    pub fn jobs(&self) -> Arc<Jobs> {
+        Arc::clone(&self.jobs)
     }
 
     /// Writes what is pending to the log, makes it durable as the options say, and applies it, so
@@ -221,7 +233,8 @@ impl Engine {
 
     /// Refuses writes while too many overlays wait to be flushed.
     pub(crate) fn check_backlog(&self) -> Result<(), EngineError> {
-        if self.frozen.len() < self.options.frozen_count_max {
+        let is_overlay = |frozen: &&Arc<Frozen>| matches!(frozen.layer, Layer::Overlay(_));
+        if self.frozen.iter().filter(is_overlay).count() < self.options.frozen_count_max {
             return Ok(());
         }
         Err(EngineError::Busy { retry_ms: BACKLOG_RETRY_MS })
@@ -241,6 +254,7 @@ impl Engine {
             self.applied.publish(&self.shared);
         }
         self.staged.producers = ProducerTable::default();
+        self.staged.jobs.drain(..).for_each(SealedJob::commit);
         let frozen = self.applied.take_frozen();
         self.adopt_frozen(frozen);
         self.overlay_began_ms.get_or_insert(self.now_ms);
@@ -259,6 +273,8 @@ impl Engine {
         self.pending.clear();
         self.staged.catalog = self.applied.catalog.clone();
         self.staged.producers = ProducerTable::default();
+        self.staged.jobs.clear();
+        self.applied.discard_segments();
     }
 
     fn freeze_if_full(&mut self) {
@@ -267,16 +283,6 @@ impl Engine {
         if is_full || self.options.log_file_bytes_max * LOG_FILES_MAX <= log_bytes {
             self.freeze();
         }
-    }
-}
-
-impl Version {
-    /// The same version with another active overlay in front.
-    pub(crate) fn with_active(&self, catalog: Arc<Catalog>, active: Arc<Overlay>) -> Self {
-        let mut overlays = Vec::with_capacity(self.overlays.len() + 1);
-        overlays.push(active);
-        overlays.extend(self.overlays.iter().cloned());
-        Self { catalog, overlays, segments: self.segments.clone(), hash_seed: self.hash_seed }
     }
 }
 

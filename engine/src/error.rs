@@ -58,6 +58,26 @@ pub enum EngineError {
         /// The producer's last applied sequence.
         last: Option<u64>,
     },
+    /// A job took fewer rows than a commit needs.
+    #[error("{0}")]
+    EmptyJob(String),
+    /// A job took another number of rows than its commit says.
+    #[error(
+        "the job took {taken} rows and the commit says {expected}; nothing was published. Send \
+         what is missing, or abort the job and begin again"
+    )]
+    RowCount {
+        /// What the commit says.
+        expected: u64,
+        /// What the job took.
+        taken: u64,
+    },
+    /// No open or remembered job has this id.
+    #[error(
+        "there is no job `{0}`: it was aborted, timed out, or not committed when the server \
+         stopped; begin it again"
+    )]
+    NoJob(String),
     /// A limit was passed.
     #[error("{0}")]
     Limit(String),
@@ -114,6 +134,9 @@ impl EngineError {
             Self::BadValue(_) => "BADVALUE",
             Self::TooOld { .. } => "TOOOLD",
             Self::OutOfOrder { .. } => "OUTOFORDER",
+            Self::EmptyJob(_) => "EMPTYJOB",
+            Self::RowCount { .. } => "ROWCOUNT",
+            Self::NoJob(_) => "NOJOB",
             Self::Limit(_) => "LIMIT",
             Self::Busy { .. } => "BUSY",
             Self::NoSpace(_) => "READONLY",

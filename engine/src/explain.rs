@@ -146,6 +146,7 @@ fn window_tiles(
                 (0..block.len())
                     .for_each(|tile| push(block.start(tile), block.is_base(tile), "segment"));
             }),
+            Source::Cleared(_) => {}
         }
         source.hide(view.span(), &mut hidden);
         ControlFlow::Continue(())

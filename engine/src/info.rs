@@ -71,14 +71,13 @@ impl Version {
     pub fn info(&self) -> StoreInfo {
         StoreInfo {
             views: self.catalog.len(),
-            overlay_bytes: self.overlays.iter().map(|overlay| overlay.bytes()).sum(),
-            overlay_tiles: self.overlays.iter().map(|overlay| overlay.tiles()).sum(),
-            frozen_overlays: self.overlays.len() - 1,
-            segments: self.segments.len(),
-            segment_bytes: self.segments.iter().map(|segment| segment.file_bytes()).sum(),
+            overlay_bytes: self.overlays().map(|overlay| overlay.bytes()).sum(),
+            overlay_tiles: self.overlays().map(|overlay| overlay.tiles()).sum(),
+            frozen_overlays: self.overlays().count() - 1,
+            segments: self.segments().count(),
+            segment_bytes: self.segments().map(|segment| segment.file_bytes()).sum(),
             segment_tiles: self
-                .segments
-                .iter()
+                .segments()
                 .flat_map(|segment| segment.views())
                 .map(|(_, view)| view.tiles)
                 .sum(),
@@ -128,10 +127,7 @@ impl Version {
     }
 
     fn scan(&self) -> Scan<'_> {
-        Scan::new(
-            self.overlays.iter().map(|overlay| &**overlay),
-            self.segments.iter().map(|segment| &**segment),
-        )
+        Scan::new(&self.layers)
     }
 }
 
@@ -170,12 +166,12 @@ fn view_bytes(version: &Version, view: &View) -> u64 {
     let share = |bytes: u64, part: u64, whole: u64| {
         if whole == 0 { 0 } else { u128::from(bytes) * u128::from(part) / u128::from(whole) }
     };
-    let in_segments = version.segments.iter().map(|segment| {
+    let in_segments = version.segments().map(|segment| {
         let whole = segment.views().map(|(_, view)| view.tiles).sum();
         let part = segment.view(view.id).map_or(0, |view| view.tiles);
         share(segment.file_bytes(), part, whole)
     });
-    let in_overlays = version.overlays.iter().map(|overlay| {
+    let in_overlays = version.overlays().map(|overlay| {
         let mut part = 0;
         overlay.for_each(|entry| {
             if entry.view == view.id {

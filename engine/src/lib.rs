@@ -1,4 +1,4 @@
-//! The tile store: views, overlay, segments, windows, jobs to come, recovery. Synchronous and
+//! The tile store: views, overlay, segments, windows, jobs, recovery. Synchronous and
 //! deterministic: disk, clock and seeds come in as values. It knows nothing of sockets or RESP.
 //!
 //! [`Engine`] is the single writer: [`Engine::prepare`] judges writes, [`Engine::commit`] makes
@@ -14,6 +14,9 @@ mod error;
 mod explain;
 mod frame;
 mod info;
+mod job;
+mod job_table;
+mod job_writer;
 pub mod limits;
 mod lookup;
 mod manifest;
@@ -50,6 +53,10 @@ pub use engine::{Engine, EngineCounters};
 pub use error::EngineError;
 pub use explain::{ExplainedTile, Explanation};
 pub use info::{StoreInfo, ViewFreshness, ViewInfo};
+pub use job::{
+    JobCommit, JobCounters, JobId, JobInfo, JobMode, JobRequest, JobState, JobTile, Jobs,
+    SealedJob, Sealing,
+};
 pub use open::OpenReport;
 pub use options::EngineOptions;
 pub use plan::{Plan, ReadRequest};

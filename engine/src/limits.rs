@@ -14,6 +14,19 @@ pub const RECLAIM_GRACE_MS: i64 = 24 * 3_600_000;
 pub const ROW_COUNT_MAX: usize = 1_000_000;
 /// Bytes of one log record, and so of one write.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
+/// How long a committed job is remembered, in milliseconds: 7 days.
+pub const JOB_EXPIRY_MS: i64 = 7 * 24 * 3_600_000;
+/// Committed jobs that are remembered; beyond it the oldest are forgotten.
+pub const COMMITTED_JOB_COUNT_MAX: usize = 10_000;
+/// Bytes of the token that a job may be begun with.
+pub const JOB_TOKEN_BYTES_MAX: usize = 255;
+/// How long a job stays open without a command that names it, in milliseconds, where its driver
+/// says nothing: 1 hour.
+pub const JOB_TIMEOUT_MS: i64 = 3_600_000;
+/// The longest time that a driver may ask for instead: 7 days.
+pub const JOB_TIMEOUT_MS_MAX: i64 = 7 * 24 * 3_600_000;
+/// Gaps between the sequences that one job has taken.
+pub const JOB_SEQUENCE_GAP_COUNT_MAX: usize = 1_000_000;
 /// Groups of (view, selectors) in one read.
 pub const GROUP_COUNT_MAX: usize = 256;
 /// Selectors in one read, over all groups.

@@ -10,7 +10,7 @@ use crate::content::Content;
 use crate::overlay::Entry;
 use crate::ranges::{TimeRange, add_range, for_each_visible};
 use crate::segment::{Chunk, Segment, SegmentView, stored_tiles};
-use crate::version::Version;
+use crate::version::{Layer, Version};
 
 /// One source's part of an entity.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,8 @@ pub(crate) enum Source<'a> {
     Entry(&'a Entry),
     /// A segment's chunks, from the first one on.
     Chunks(&'a Segment, &'a SegmentView, Chunk<'a>),
+    /// What a segment hides of every entity of the view in older sources.
+    Cleared(&'a [TimeRange]),
 }
 
 impl<'a> Source<'a> {
@@ -27,10 +29,13 @@ impl<'a> Source<'a> {
         match self {
             Self::Entry(entry) => hide_entry(entry, span, hidden),
             Self::Chunks(..) => self.for_each_block(|block| hide_block(block, span, hidden)),
+            Self::Cleared(ranges) => {
+                ranges.iter().for_each(|&(from, to)| add_range(hidden, from, to));
+            }
         }
     }
 
-    /// Calls `visit` with every block, ascending in time; an overlay's entry has none.
+    /// Calls `visit` with every block, ascending in time; other sources have none.
     pub(crate) fn for_each_block(self, mut visit: impl FnMut(&Block<'a>)) {
         let Self::Chunks(segment, view, first) = self else {
             return;
@@ -54,6 +59,7 @@ impl<'a> Source<'a> {
                     found |= block.lower_bound(from) < block.lower_bound(to);
                 });
             }),
+            Self::Cleared(_) => {}
         }
         found
     }
@@ -89,23 +95,36 @@ pub(crate) fn for_each_source(
     entity: &[u8],
     mut visit: impl FnMut(Source<'_>) -> ControlFlow<()>,
 ) {
-    for overlay in &version.overlays {
-        let flow = overlay.with_entry(hash, view, entity, |entry| visit(Source::Entry(entry)));
-        if flow == Some(ControlFlow::Break(())) {
+    for layer in &version.layers {
+        let flow = match layer {
+            Layer::Overlay(overlay) => overlay
+                .with_entry(hash, view, entity, |entry| visit(Source::Entry(entry)))
+                .unwrap_or(ControlFlow::Continue(())),
+            Layer::Segment(segment) => visit_segment(segment, view, hash, entity, &mut visit),
+        };
+        if flow.is_break() {
             return;
         }
     }
-    for segment in &version.segments {
-        let Some(segment_view) = segment.view(view) else {
-            continue;
-        };
-        let Some(chunk) = segment.find(hash, view, entity) else {
-            continue;
-        };
-        if visit(Source::Chunks(segment, segment_view, chunk)).is_break() {
-            return;
-        }
+}
+
+fn visit_segment(
+    segment: &Segment,
+    view: ViewId,
+    hash: u64,
+    entity: &[u8],
+    visit: &mut impl FnMut(Source<'_>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let Some(segment_view) = segment.view(view) else {
+        return ControlFlow::Continue(());
+    };
+    if let Some(chunk) = segment.find(hash, view, entity) {
+        visit(Source::Chunks(segment, segment_view, chunk))?;
     }
+    if segment_view.cleared.is_empty() {
+        return ControlFlow::Continue(());
+    }
+    visit(Source::Cleared(&segment_view.cleared))
 }
 
 /// Whether the entity has a tile with `from <= start < to`.
@@ -164,6 +183,10 @@ fn content_between(source: Source<'_>, view: &View, from: i64, to: i64) -> Conte
                 content.tiles.extend(stored_tiles(block, range));
             });
             content.relaid(&segment_view.layout, view.layout())
+        }
+        Source::Cleared(ranges) => {
+            content.clears.extend_from_slice(ranges);
+            content
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::catalog::{Catalog, View, ViewCounters, ViewId};
 use crate::codec::{FieldError, Fields, PutFields, bytes_u64, count_u32, index};
 use crate::definition::{decode_definition, encode_definition};
 use crate::error::EngineError;
+use crate::job_table::JobTable;
 use crate::producer::ProducerTable;
 use crate::segment::SegmentId;
 
@@ -21,11 +22,12 @@ const TEMPORARY: &str = "manifest.tmp";
 const MAGIC: &[u8; 8] = b"TKVMANIF";
 const VERSION: u32 = 1;
 
-/// Views and producers as of one LSN.
+/// Views, producers and committed jobs as of one LSN.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Control {
     pub(crate) catalog: Catalog,
     pub(crate) producers: ProducerTable,
+    pub(crate) jobs: JobTable,
 }
 
 /// What the manifest says.
@@ -147,6 +149,7 @@ pub(crate) fn encode_control(control: &Control) -> Vec<u8> {
         out.put_u64(progress.sequence);
         out.put_i64(progress.seen_at);
     }
+    control.jobs.encode(&mut out);
     out
 }
 
@@ -185,8 +188,9 @@ fn decode_control(bytes: &[u8]) -> Result<Control, FieldError> {
         let id = Bytes::copy_from_slice(fields.short()?);
         producers.record(view, id, fields.u64()?, fields.i64()?);
     }
+    let jobs = JobTable::decode(&mut fields)?;
     fields.end()?;
-    Ok(Control { catalog: Catalog::from_parts(next_view_id, views), producers })
+    Ok(Control { catalog: Catalog::from_parts(next_view_id, views), producers, jobs })
 }
 
 fn decode_view(fields: &mut Fields<'_>) -> Result<View, FieldError> {

@@ -11,14 +11,15 @@ use tilekv_wal::{Disk, Log, LogOptions, Lsn, RecoveryReport};
 use crate::apply::Applied;
 use crate::engine::{Engine, EngineCounters, Running, Staged};
 use crate::error::EngineError;
+use crate::job::{Jobs, JobsContext};
 use crate::manifest::{Control, MANIFEST, Manifest, encode_control};
 use crate::options::EngineOptions;
 use crate::overlay::Overlay;
 use crate::pending::Pending;
 use crate::producer::ProducerTable;
 use crate::reader::Shared;
-use crate::segment::{Segment, SegmentId};
-use crate::version::Version;
+use crate::segment::{Segment, SegmentId, SegmentIds};
+use crate::version::{Layer, Version};
 
 /// What opening a store found.
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ impl Engine {
     ) -> Result<(Self, OpenReport), EngineError> {
         let lock = disk.lock()?;
         let (manifest, is_new) = load_or_create(&*disk, &options)?;
-        let Control { catalog, producers } = manifest.control()?;
+        let Control { catalog, producers, jobs } = manifest.control()?;
         let flushed_catalog = Arc::new(catalog.clone());
         let segments = open_segments(&*disk, &manifest, &catalog)?;
         let segment_bytes = segments.iter().map(|segment| segment.file_bytes()).sum();
@@ -55,28 +56,45 @@ impl Engine {
         let shared = Arc::new(Shared {
             version: ArcSwap::from_pointee(Version {
                 catalog: Arc::clone(&flushed_catalog),
-                overlays: vec![Arc::clone(&overlay)],
-                segments,
+                layers: std::iter::once(Layer::Overlay(Arc::clone(&overlay)))
+                    .chain(segments.into_iter().map(Layer::Segment))
+                    .collect(),
                 hash_seed: manifest.hash_seed,
             }),
             producers: RwLock::new(producers),
+            jobs: RwLock::new(jobs),
         });
-        let mut applied = Applied::new(catalog, overlay, manifest.hash_seed);
+        let segment_ids = Arc::new(SegmentIds::new(manifest.next_segment));
+        let mut applied = Applied::new(catalog, overlay, Arc::clone(&disk), manifest.hash_seed);
         let (log, report) = replay(&disk, &options, &manifest, &shared, &mut applied)?;
         let committed_ms = report.now_ms.unwrap_or(i64::MIN).max(manifest.now_ms);
         let newest = committed_ms.max(now_ms);
         applied.publish(&shared);
         let frozen = applied.take_frozen();
+        // The log may name segments of jobs that are newer than the manifest.
+        shared.version.load().segments().for_each(|segment| segment_ids.pass(segment.id));
+        let jobs = Arc::new(Jobs::new(JobsContext {
+            disk: Arc::clone(&disk),
+            shared: Arc::clone(&shared),
+            segment_ids: Arc::clone(&segment_ids),
+            hash_seed: manifest.hash_seed,
+            salt_seed: options.salt_seed,
+            bytes_max: options.job_bytes_max,
+            count_max: options.job_count_max,
+        }));
         let mut engine = Self {
             disk,
             options,
             shared,
             log,
             manifest,
+            segment_ids,
+            jobs,
             flushed_catalog,
             staged: Staged {
                 catalog: applied.catalog.clone(),
                 producers: ProducerTable::default(),
+                jobs: Vec::new(),
             },
             applied,
             pending: Pending::default(),
@@ -93,7 +111,7 @@ impl Engine {
         engine.applied.take_changed();
         engine.adopt_frozen(frozen);
         engine.measure_memory();
-        engine.remove_unlisted()?;
+        engine.remove_orphans()?;
         let report = OpenReport { is_new, segments: segment_count, segment_bytes, log: report };
         Ok((engine, report))
     }

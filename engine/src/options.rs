@@ -24,6 +24,10 @@ pub struct EngineOptions {
     pub log_file_bytes_max: u64,
     /// Producers that are remembered; new ones beyond it are refused.
     pub producer_count_max: usize,
+    /// Bytes that the rows of all open jobs may take in memory before they go to files.
+    pub job_bytes_max: usize,
+    /// Jobs that may be open at once.
+    pub job_count_max: usize,
     /// The secret of the store's hashes, used when the store is created; random in production,
     /// fixed in simulations.
     pub hash_seed: u64,
@@ -33,7 +37,7 @@ pub struct EngineOptions {
 
 impl EngineOptions {
     /// What suits a server of 8 GiB: overlays of 64 MiB or 10 s, at most 4 of them frozen, 4
-    /// segments, log files of 64 MiB, a million producers.
+    /// segments, log files of 64 MiB, a million producers, 64 jobs with 256 MiB of rows.
     #[must_use]
     pub fn standard(durability: Durability, seed: u64) -> Self {
         Self {
@@ -45,6 +49,8 @@ impl EngineOptions {
             segment_count_max: 4,
             log_file_bytes_max: 64 << 20,
             producer_count_max: 1_000_000,
+            job_bytes_max: 256 << 20,
+            job_count_max: 64,
             hash_seed: seed,
             salt_seed: seed.rotate_left(32),
         }

@@ -1,6 +1,8 @@
 //! Owns the judgement of writes: every rule is checked here, against the staged state, and what
 //! passes becomes records of the pending batch. A refused write leaves no trace.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tilekv_tile::{
     LateMode, Name, ProducerStamp, Rows, ViewChange, ViewDefinition, accumulator_from_partials,
@@ -11,13 +13,14 @@ use crate::catalog::{AlterGaps, View, ViewId};
 use crate::codec::bytes_u64;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::job::SealedJob;
 use crate::limits::{
     LAYOUT_COUNT_MAX, PRODUCER_ID_BYTES_MAX, RECORD_BYTES_MAX, ROW_COUNT_MAX, VIEW_COUNT_MAX,
 };
 use crate::lookup::gather;
 use crate::producer::{Admission, ProducerTable};
 use crate::record::{
-    EventsWriter, StampRecord, TileRecord, put_add_seal, put_alter_view, put_clear,
+    EventsWriter, StampRecord, TileRecord, put_add_seal, put_alter_view, put_clear, put_commit_job,
     put_create_view, put_drop_view, put_remove_seal, put_tile,
 };
 use crate::write::{Lateness, Outcome, Prepared, TileWrite, Write};
@@ -96,6 +99,7 @@ impl Engine {
             }
             Write::AddSeal { view, from, to } => self.stage_add_seal(now_ms, &view, from, to),
             Write::RemoveSeal { view, from, to } => self.stage_remove_seal(now_ms, &view, from, to),
+            Write::CommitJob(job) => self.stage_job(job),
         }
     }
 
@@ -220,13 +224,8 @@ impl Engine {
         let end = tile.start.saturating_add(span);
         check_tile_range(tile.start, end, view.definition.tile)?;
         self.check_not_expired(now_ms, &view, tile.start)?;
-        let given = tile
-            .partials
-            .iter()
-            .map(|(feature, partial)| Ok((view.feature_index(feature)?, &partial[..])))
-            .collect::<Result<Vec<(usize, &[u8])>, EngineError>>()?;
-        let bindings: Vec<_> =
-            view.features.iter().map(|feature| feature.binding.clone()).collect();
+        let given = view.given_partials(&tile.partials)?;
+        let bindings = view.bindings();
         let accumulator =
             accumulator_from_partials(view.layout(), &bindings, &given, (tile.start, end))?;
         let mut state = Vec::new();
@@ -303,6 +302,28 @@ impl Engine {
         Ok(Outcome::Ok)
     }
 
+    /// Stages the commit of a job whose segment is durable.
+    fn stage_job(&mut self, job: SealedJob) -> Result<Outcome, EngineError> {
+        let (id, name) = job.view();
+        let record = job.record();
+        let Some(view) = self.staged.catalog.view(id) else {
+            return Err(EngineError::NoView(name.to_string()));
+        };
+        if record.is_sealing {
+            view.seals.check_room()?;
+        }
+        self.pending.push(|out| put_commit_job(out, &record));
+        let (from, to, now_ms) = (record.from, record.to, self.now_ms);
+        if record.is_sealing {
+            self.staged.catalog.update(id, |view| view.add_seal(from, to, now_ms));
+        }
+        if let Some(segment) = job.segment() {
+            self.applied.stage_segment(Arc::clone(segment));
+        }
+        self.staged.jobs.push(job);
+        Ok(Outcome::Ok)
+    }
+
     fn stage_remove_seal(
         &mut self,
         now_ms: i64,
@@ -317,19 +338,14 @@ impl Engine {
     }
 
     /// The view, if `[from, to)` is whole tiles and its seals have room for one more change.
-    fn sealable_view(
-        &self,
-        name: &Name,
-        from: i64,
-        to: i64,
-    ) -> Result<std::sync::Arc<View>, EngineError> {
+    fn sealable_view(&self, name: &Name, from: i64, to: i64) -> Result<Arc<View>, EngineError> {
         let view = self.staged_view(name)?;
         check_tile_range(from, to, view.definition.tile)?;
         view.seals.check_room()?;
         Ok(view)
     }
 
-    fn staged_view(&self, name: &Name) -> Result<std::sync::Arc<View>, EngineError> {
+    fn staged_view(&self, name: &Name) -> Result<Arc<View>, EngineError> {
         self.staged.catalog.named(name).cloned()
     }
 

@@ -28,6 +28,14 @@ pub(crate) fn add_range(ranges: &mut Vec<TimeRange>, from: i64, to: i64) {
     ranges.splice(first..last.max(first), [(from, to)]);
 }
 
+/// Takes `[from, to)` out of `ranges`, which stay ascending and disjoint.
+pub(crate) fn remove_range(ranges: &mut Vec<TimeRange>, from: i64, to: i64) {
+    let parts = |&(start, end): &TimeRange| [(start, end.min(from)), (start.max(to), end)];
+    if from < to {
+        *ranges = ranges.iter().flat_map(parts).filter(|(start, end)| start < end).collect();
+    }
+}
+
 /// Whether one of `ranges` holds `instant`.
 pub(crate) fn holds(ranges: &[TimeRange], instant: i64) -> bool {
     let next = ranges.partition_point(|range| range.1 <= instant);

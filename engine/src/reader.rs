@@ -13,6 +13,7 @@ use crate::error::EngineError;
 use crate::explain::{Explanation, explain};
 use crate::frame::{Frame, FrameTime};
 use crate::info::{ViewInfo, view_info};
+use crate::job_table::JobTable;
 use crate::limits::RANGE_TILE_COUNT_MAX;
 use crate::lookup::gather;
 use crate::plan::{Plan, ReadRequest, ViewPlan, selected_features};
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) version: ArcSwap<Version>,
     /// Guards the last applied sequence of every producer.
     pub(crate) producers: RwLock<ProducerTable>,
+    /// Guards the jobs that were committed and are remembered.
+    pub(crate) jobs: RwLock<JobTable>,
 }
 
 /// The time that a read asks about.

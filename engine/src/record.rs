@@ -6,7 +6,9 @@ use tilekv_tile::{ColumnType, ProducerStamp, Scalar, ViewDefinition};
 use crate::catalog::{AlterGaps, LayoutId, ViewId};
 use crate::codec::{FieldError, Fields, PutFields, count_u32, small_index};
 use crate::definition::{decode_definition, encode_definition};
+use crate::job::{JobId, JobMode};
 use crate::ranges::TimeRange;
+use crate::segment::SegmentId;
 
 const CREATE_VIEW: u8 = 1;
 const ALTER_VIEW: u8 = 2;
@@ -16,6 +18,7 @@ const TILE: u8 = 5;
 const CLEAR: u8 = 6;
 const ADD_SEAL: u8 = 7;
 const REMOVE_SEAL: u8 = 8;
+const COMMIT_JOB: u8 = 9;
 
 /// The producer's sequence that a record applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,28 @@ pub(crate) struct TileRecord<'a> {
     pub(crate) state: &'a [u8],
 }
 
+/// A job's commit ([RECORD-9]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JobRecord<'a> {
+    pub(crate) view: ViewId,
+    pub(crate) id: JobId,
+    pub(crate) token: Option<&'a [u8]>,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) mode: JobMode,
+    pub(crate) is_sealing: bool,
+    /// Rows and tiles that the job took.
+    pub(crate) rows: u64,
+    /// How many of the view's features the job's rows were given to.
+    pub(crate) feature_count: u16,
+    /// The least tile start of its rows.
+    pub(crate) oldest: Option<i64>,
+    /// Their greatest timestamp.
+    pub(crate) newest: Option<i64>,
+    /// The segment that holds them; none where there is nothing to add or to remove.
+    pub(crate) segment: Option<SegmentId>,
+}
+
 /// One effect, decoded.
 #[derive(Debug)]
 pub(crate) enum Effect<'a> {
@@ -55,6 +80,8 @@ pub(crate) enum Effect<'a> {
     Clear { view: ViewId, from: i64, to: i64, entity: &'a [u8] },
     /// A range is sealed.
     AddSeal { view: ViewId, from: i64, to: i64, at: i64 },
+    /// A job's rows are published.
+    CommitJob(JobRecord<'a>),
     /// A range's seals are withdrawn.
     RemoveSeal { view: ViewId, from: i64, to: i64, at: i64 },
 }
@@ -93,6 +120,7 @@ impl<'a> Effect<'a> {
             REMOVE_SEAL => {
                 Self::RemoveSeal { view, from: fields.i64()?, to: fields.i64()?, at: fields.i64()? }
             }
+            COMMIT_JOB => Self::CommitJob(decode_job(view, &mut fields)?),
             _ => return Err(FieldError::Value("record kind")),
         };
         fields.end()?;
@@ -159,6 +187,47 @@ pub(crate) fn put_remove_seal(out: &mut Vec<u8>, view: ViewId, from: i64, to: i6
     out.put_i64(from);
     out.put_i64(to);
     out.put_i64(at);
+}
+
+/// Appends the record of a job's commit.
+pub(crate) fn put_commit_job(out: &mut Vec<u8>, job: &JobRecord<'_>) {
+    put_head(out, COMMIT_JOB, job.view);
+    out.put_u64(job.id.number());
+    out.put_u8(u8::from(job.token.is_some()));
+    out.put_short(job.token.unwrap_or_default());
+    out.put_i64(job.from);
+    out.put_i64(job.to);
+    out.put_u8(u8::from(job.mode == JobMode::Replace));
+    out.put_u8(u8::from(job.is_sealing));
+    out.put_u64(job.rows);
+    out.put_u16(job.feature_count);
+    out.put_option(job.oldest);
+    out.put_option(job.newest);
+    out.put_u8(u8::from(job.segment.is_some()));
+    out.put_u64(job.segment.map_or(0, |segment| segment.0));
+}
+
+fn decode_job<'a>(view: ViewId, fields: &mut Fields<'a>) -> Result<JobRecord<'a>, FieldError> {
+    Ok(JobRecord {
+        view,
+        id: JobId::new(fields.u64()?),
+        token: {
+            let is_given = fields.flag("token")?;
+            Some(fields.short()?).filter(|_| is_given)
+        },
+        from: fields.i64()?,
+        to: fields.i64()?,
+        mode: if fields.flag("mode")? { JobMode::Replace } else { JobMode::Merge },
+        is_sealing: fields.flag("sealing")?,
+        rows: fields.u64()?,
+        feature_count: fields.u16()?,
+        oldest: fields.option("oldest tile")?,
+        newest: fields.option("newest row")?,
+        segment: {
+            let is_given = fields.flag("segment")?;
+            Some(SegmentId(fields.u64()?)).filter(|_| is_given)
+        },
+    })
 }
 
 fn put_head(out: &mut Vec<u8>, kind: u8, view: ViewId) {

@@ -10,7 +10,7 @@ use crate::overlay::{Entry, Overlay};
 use crate::plan::ViewPlan;
 use crate::ranges::{TimeRange, add_range, for_each_visible};
 use crate::segment::{Chunk, Segment, SegmentView};
-use crate::version::Version;
+use crate::version::{Layer, Version};
 
 /// What the rows of one view share while they are read: reused from row to row.
 #[derive(Debug)]
@@ -18,10 +18,8 @@ pub(crate) struct Rollup<'a> {
     version: &'a Version,
     view: &'a View,
     plan: &'a ViewPlan,
-    /// The overlays that hold the view, newest first.
-    overlays: Vec<&'a Overlay>,
-    /// The segments that hold the view, newest first.
-    segments: Vec<(&'a Segment, &'a SegmentView)>,
+    /// The layers that hold the view, newest first.
+    layers: Vec<ViewLayer<'a>>,
     /// What each interval's tiles merge to; with the chain before it, once the pass is over.
     accumulators: Vec<Accumulator>,
     /// How many stored tiles went into each.
@@ -32,27 +30,36 @@ pub(crate) struct Rollup<'a> {
     hiding: Vec<TimeRange>,
 }
 
+/// A layer that holds the view.
+#[derive(Debug, Clone, Copy)]
+enum ViewLayer<'a> {
+    Overlay(&'a Overlay),
+    Segment(&'a Segment, &'a SegmentView),
+}
+
 /// Rows that are looked up together.
 #[derive(Debug, Default)]
 pub(crate) struct RowGroup<'a> {
     keys: Vec<(u64, &'a [u8])>,
-    /// Where each segment holds each row: all rows of the newest segment, then of the next.
+    /// Where each segment of the layers holds each row: all rows of the newest segment, then of
+    /// the next.
     found: Vec<Option<Chunk<'a>>>,
 }
 
 impl<'a> Rollup<'a> {
     /// A rollup for rows of `view`.
     pub(crate) fn new(version: &'a Version, view: &'a View, plan: &'a ViewPlan) -> Self {
-        let overlays = version.overlays.iter().map(|overlay| &**overlay);
-        let segments = version.segments.iter().map(|segment| &**segment);
+        let layers = version.layers.iter().filter_map(|layer| match layer {
+            Layer::Overlay(overlay) => overlay.view(view.id).map(|_| ViewLayer::Overlay(overlay)),
+            Layer::Segment(segment) => {
+                segment.view(view.id).map(|held| ViewLayer::Segment(segment, held))
+            }
+        });
         Self {
             version,
             view,
             plan,
-            overlays: overlays.filter(|overlay| overlay.view(view.id).is_some()).collect(),
-            segments: segments
-                .filter_map(|segment| Some((segment, segment.view(view.id)?)))
-                .collect(),
+            layers: layers.collect(),
             accumulators: Vec::new(),
             tiles: Vec::new(),
             hidden: Vec::new(),
@@ -66,8 +73,10 @@ impl<'a> Rollup<'a> {
         group.found.clear();
         let key = |&entity: &&'a [u8]| (self.version.hash(self.view.id, entity), entity);
         group.keys.extend(entities.iter().map(key));
-        for (segment, _) in &self.segments {
-            segment.find_group(self.view.id, &group.keys, &mut group.found);
+        for layer in &self.layers {
+            if let ViewLayer::Segment(segment, _) = layer {
+                segment.find_group(self.view.id, &group.keys, &mut group.found);
+            }
         }
     }
 
@@ -104,22 +113,33 @@ impl<'a> Rollup<'a> {
 
     fn fold_sources(&mut self, frame: &Frame, group: &RowGroup<'a>, row: usize) {
         let (hash, entity) = group.keys[row];
-        for at in 0..self.overlays.len() {
-            let overlay = self.overlays[at];
-            overlay.with_entry(hash, self.view.id, entity, |entry| {
-                self.fold(frame, Source::Entry(entry));
-            });
-        }
-        for at in 0..self.segments.len() {
-            let (segment, view) = self.segments[at];
-            let Some(chunk) = group.found[at * group.keys.len() + row] else { continue };
-            let source = Source::Chunks(segment, view, chunk);
-            if at + 1 == self.segments.len() {
-                // Nothing is older, so that what this source hides is of no interest.
-                source.for_each_block(|block| self.fold_block(frame, block));
-            } else {
-                self.fold(frame, source);
+        let mut found = group.found[row..].iter().step_by(group.keys.len());
+        for at in 0..self.layers.len() {
+            match self.layers[at] {
+                ViewLayer::Overlay(overlay) => {
+                    overlay.with_entry(hash, self.view.id, entity, |entry| {
+                        self.fold(frame, Source::Entry(entry));
+                    });
+                }
+                ViewLayer::Segment(segment, view) => {
+                    let is_oldest = at + 1 == self.layers.len();
+                    if let Some(Some(chunk)) = found.next() {
+                        self.fold_chunks(frame, Source::Chunks(segment, view, *chunk), is_oldest);
+                    }
+                    for &(from, to) in &view.cleared {
+                        add_range(&mut self.hidden, from, to);
+                    }
+                }
             }
+        }
+    }
+
+    fn fold_chunks(&mut self, frame: &Frame, source: Source<'_>, is_oldest: bool) {
+        if is_oldest {
+            // What this source hides is of no interest.
+            source.for_each_block(|block| self.fold_block(frame, block));
+        } else {
+            self.fold(frame, source);
         }
     }
 
@@ -147,6 +167,7 @@ impl<'a> Rollup<'a> {
                 self.fold_block(frame, block);
                 hide_block(block, span, &mut self.hiding);
             }),
+            Source::Cleared(_) => source.hide(span, &mut self.hiding),
         }
         for (from, to) in self.hiding.drain(..) {
             add_range(&mut self.hidden, from, to);

@@ -9,7 +9,9 @@ use tilekv_tile::Layout;
 use crate::catalog::{LayoutId, ViewId};
 use crate::content::Content;
 use crate::overlay::Overlay;
+use crate::ranges::{TimeRange, add_range};
 use crate::segment::{Chunk, Segment};
+use crate::version::Layer;
 
 /// One entity's content in a scan.
 #[derive(Debug)]
@@ -45,14 +47,13 @@ struct OverlayKey {
 }
 
 impl<'a> Scan<'a> {
-    /// A walk over `overlays` and `segments`, each newest first, overlays before segments.
-    pub(crate) fn new(
-        overlays: impl IntoIterator<Item = &'a Overlay>,
-        segments: impl IntoIterator<Item = &'a Segment>,
-    ) -> Self {
-        let overlays = overlays.into_iter().map(Cursor::overlay);
-        let segments = segments.into_iter().map(Cursor::segment);
-        Self { cursors: overlays.chain(segments).collect() }
+    /// A walk over `layers`, newest first.
+    pub(crate) fn new(layers: impl IntoIterator<Item = &'a Layer>) -> Self {
+        let cursor = |layer: &'a Layer| match layer {
+            Layer::Overlay(overlay) => Cursor::overlay(overlay),
+            Layer::Segment(segment) => Cursor::segment(segment),
+        };
+        Self { cursors: layers.into_iter().map(cursor).collect() }
     }
 
     /// The next entity, merged over all sources.
@@ -64,17 +65,20 @@ impl<'a> Scan<'a> {
             .min()
             .map(|(view, entity)| (view, entity.to_vec()))?;
         let mut scanned: Option<Scanned> = None;
+        let mut cleared: Vec<TimeRange> = Vec::new();
         for cursor in &mut self.cursors {
-            if cursor.peek() != Some((view, &entity[..])) {
-                continue;
+            if cursor.peek() == Some((view, &entity[..]))
+                && let Some(mut older) = cursor.take(&entity)
+            {
+                older.content.hide(&cleared);
+                scanned = Some(match scanned {
+                    None => older,
+                    Some(newer) => newer.over(older),
+                });
             }
-            let Some(older) = cursor.take(&entity) else {
-                continue;
-            };
-            scanned = Some(match scanned {
-                None => older,
-                Some(newer) => newer.over(older),
-            });
+            for &(from, to) in cursor.cleared(view) {
+                add_range(&mut cleared, from, to);
+            }
         }
         scanned
     }
@@ -112,6 +116,16 @@ impl<'a> Cursor<'a> {
         let mut cursor = Self::Segment { segment, next: segment.first_entry() };
         cursor.skip_dropped();
         cursor
+    }
+
+    /// What the source hides of every entity of the view in older sources.
+    fn cleared(&self, view: ViewId) -> &'a [TimeRange] {
+        match self {
+            Self::Overlay { .. } => &[],
+            Self::Segment { segment, .. } => {
+                segment.view(view).map_or(&[], |view| &view.cleared[..])
+            }
+        }
     }
 
     fn peek(&self) -> Option<(ViewId, &[u8])> {

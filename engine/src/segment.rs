@@ -3,15 +3,17 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use tilekv_tile::{Block, Layout};
-use tilekv_wal::{Disk, Lsn};
+use tilekv_wal::Disk;
 
 use crate::catalog::{Catalog, LayoutId, ViewId};
-use crate::codec::{Fields, bytes_u64, index, small_index};
+use crate::codec::{FieldError, Fields, bytes_u64, index, small_index};
 use crate::content::{Content, StoredTile};
 use crate::error::EngineError;
+use crate::ranges::TimeRange;
 
 /// A segment's number in its store: names the file, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +31,34 @@ impl SegmentId {
     }
 }
 
+/// Hands out the ids of new segments, to flushes, compactions and jobs alike.
+#[derive(Debug)]
+pub(crate) struct SegmentIds {
+    next: AtomicU64,
+}
+
+impl SegmentIds {
+    /// Ids from `first` on.
+    pub(crate) fn new(first: SegmentId) -> Self {
+        Self { next: AtomicU64::new(first.0) }
+    }
+
+    /// An id that was never handed out.
+    pub(crate) fn next(&self) -> SegmentId {
+        SegmentId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The id that comes next.
+    pub(crate) fn peek(&self) -> SegmentId {
+        SegmentId(self.next.load(Ordering::Relaxed))
+    }
+
+    /// Makes all later ids greater than `used`.
+    pub(crate) fn pass(&self, used: SegmentId) {
+        self.next.fetch_max(used.0 + 1, Ordering::Relaxed);
+    }
+}
+
 /// How a segment holds one view.
 #[derive(Debug, Clone)]
 pub(crate) struct SegmentView {
@@ -38,6 +68,8 @@ pub(crate) struct SegmentView {
     pub(crate) span: i64,
     /// Tiles of the view in this segment.
     pub(crate) tiles: u64,
+    /// Disjoint ranges, ascending, in which older sources are hidden for every entity of the view.
+    pub(crate) cleared: Vec<TimeRange>,
 }
 
 /// One entity's block, or one time chunk of it.
@@ -56,8 +88,6 @@ pub(crate) struct Chunk<'a> {
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) id: SegmentId,
-    /// The writes that this segment covers.
-    pub(crate) lsn: Range<Lsn>,
     /// The file up to its index.
     data: Box<[u8]>,
     slots: Box<[u64]>,
@@ -277,6 +307,20 @@ fn parse_chunk(data: &[u8], offset: usize) -> Option<Chunk<'_>> {
     Some(Chunk { view, entity, block, continues: flags & FLAG_CONTINUES != 0, next: end + gap })
 }
 
+/// Reads the ranges that a segment clears of a view: ascending and disjoint ([SEGMENT-11]).
+fn decode_ranges(fields: &mut Fields<'_>) -> Result<Vec<TimeRange>, FieldError> {
+    let mut ranges: Vec<TimeRange> = Vec::new();
+    for _ in 0..fields.u32()? {
+        let range = (fields.i64()?, fields.i64()?);
+        let follows = ranges.last().is_none_or(|last| last.1 < range.0);
+        if range.1 <= range.0 || !follows {
+            return Err(FieldError::Value("cleared range"));
+        }
+        ranges.push(range);
+    }
+    Ok(ranges)
+}
+
 struct Loader<'a> {
     id: SegmentId,
     image: &'a [u8],
@@ -287,7 +331,6 @@ struct Footer {
     slot_count: usize,
     table_offset: usize,
     table_len: usize,
-    lsn: Range<Lsn>,
 }
 
 impl Loader<'_> {
@@ -300,7 +343,6 @@ impl Loader<'_> {
         self.check_pages(data, &views)?;
         Ok(Segment {
             id: self.id,
-            lsn: footer.lsn,
             data: data.into(),
             slots,
             views,
@@ -340,8 +382,6 @@ impl Loader<'_> {
         let mut read = || fields.u64().map(index).map_err(|error| self.corrupt(at, error));
         let (index_offset, slot_count) = (read()?, read()?);
         let (table_offset, table_len) = (read()?, read()?);
-        let _entities = read()?;
-        let lsn = Lsn::new(bytes_u64(read()?))..Lsn::new(bytes_u64(read()?));
         let table_fits = table_offset.checked_add(table_len).is_some_and(|end| end + 4 == at);
         let index_fits = slot_count
             .checked_mul(8)
@@ -350,7 +390,7 @@ impl Loader<'_> {
         if !table_fits || !index_fits || index_offset < HEADER_BYTES {
             return Err(self.corrupt(at, "the footer's offsets do not fit the file"));
         }
-        Ok(Footer { index_offset, slot_count, table_offset, table_len, lsn })
+        Ok(Footer { index_offset, slot_count, table_offset, table_len })
     }
 
     fn slots(&self, footer: &Footer) -> Result<Box<[u64]>, EngineError> {
@@ -381,11 +421,12 @@ impl Loader<'_> {
         let mut fields = Fields::new(&bytes[..footer.table_len]);
         let mut views = HashMap::new();
         while !fields.rest().is_empty() {
-            let mut read = || -> Result<_, crate::codec::FieldError> {
+            let mut read = || -> Result<_, FieldError> {
                 let id = (ViewId(fields.u32()?), LayoutId(fields.u16()?));
-                Ok((id, fields.u64()?, fields.u64()?))
+                let (tiles, _entities) = (fields.u64()?, fields.u64()?);
+                Ok((id, tiles, decode_ranges(&mut fields)?))
             };
-            let ((id, layout_id), tiles, _entities) =
+            let ((id, layout_id), tiles, cleared) =
                 read().map_err(|error| self.corrupt(at, error))?;
             let Some(view) = catalog.view(id) else {
                 continue;
@@ -393,7 +434,7 @@ impl Loader<'_> {
             let layout = view.layouts.get(usize::from(layout_id.0));
             let layout = layout.ok_or_else(|| self.corrupt(at, "an unknown layout"))?;
             let (layout, span) = (Arc::clone(layout), view.span());
-            views.insert(id, SegmentView { layout_id, layout, span, tiles });
+            views.insert(id, SegmentView { layout_id, layout, span, tiles, cleared });
         }
         Ok(views)
     }
@@ -407,8 +448,7 @@ impl Loader<'_> {
         while at < data.len() {
             let mut fields = Fields::new(&data[at..]);
             let mut head = || Ok((small_index(fields.u32()?), fields.u32()?));
-            let (len, crc) =
-                head().map_err(|error: crate::codec::FieldError| self.corrupt(at, error))?;
+            let (len, crc) = head().map_err(|error: FieldError| self.corrupt(at, error))?;
             let payload = fields.take(len).map_err(|error| self.corrupt(at, error))?;
             if crc32fast::hash(payload) != crc {
                 return Err(self.corrupt(at, "a page's checksum does not match"));

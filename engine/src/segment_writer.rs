@@ -2,20 +2,22 @@
 //! format is drawn in docs/format/segment.md; `segment` reads it.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use tilekv_tile::{Layout, TileRow, encode_block};
-use tilekv_wal::{Disk, Lsn};
+use tilekv_wal::Disk;
 
-use crate::catalog::{LayoutId, ViewId};
+use crate::catalog::{Catalog, LayoutId, View, ViewId};
 use crate::codec::{PutFields, bytes_u64, count_u32};
 use crate::content::{Content, StoredTile};
 use crate::error::EngineError;
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TILE_COUNT_MAX, PAGE_BYTES_MIN};
+use crate::ranges::{TimeRange, add_range};
+use crate::scan::Scan;
 use crate::segment::{
     EMPTY_SLOT, ENTRY_HEAD_BYTES, FLAG_CONTINUES, FLAG_PAGE_END, FOOTER_BYTES, HEADER_BYTES, MAGIC,
-    PAGE_HEAD_BYTES, SegmentId, VERSION, slot_home, slot_of,
+    PAGE_HEAD_BYTES, Segment, SegmentId, VERSION, slot_home, slot_of,
 };
+use crate::version::hash_entity;
 
 /// How the entities of one view are written.
 #[derive(Debug, Clone, Copy)]
@@ -32,12 +34,13 @@ struct ViewRow {
     layout_id: u16,
     tiles: u64,
     entities: u64,
+    cleared: Vec<TimeRange>,
 }
 
 /// Builds the bytes of one segment. Entities must come sorted by (view id, entity).
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
-    lsn: Range<Lsn>,
+    id: SegmentId,
     image: Vec<u8>,
     /// Where the open page's head stands.
     page_at: usize,
@@ -52,8 +55,8 @@ pub(crate) struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// A writer for segment `id`, which covers the writes in `lsn`.
-    pub(crate) fn new(id: SegmentId, lsn: Range<Lsn>) -> Self {
+    /// A writer for segment `id`.
+    pub(crate) fn new(id: SegmentId) -> Self {
         let mut image = Vec::new();
         image.extend_from_slice(MAGIC);
         image.put_u32(VERSION);
@@ -65,7 +68,7 @@ impl SegmentWriter {
         let page_at = image.len();
         image.extend_from_slice(&[0; PAGE_HEAD_BYTES]);
         Self {
-            lsn,
+            id,
             image,
             page_at,
             flags_at: None,
@@ -107,9 +110,21 @@ impl SegmentWriter {
         }
     }
 
-    /// Whether no entity was added.
+    /// The id of the segment.
+    pub(crate) fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    /// Hides `[from, to)` of every entity of the view in older sources.
+    pub(crate) fn clear_view(&mut self, view: ViewId, layout: LayoutId, (from, to): TimeRange) {
+        let row = self.views.entry(view).or_default();
+        row.layout_id = row.layout_id.max(layout.0);
+        add_range(&mut row.cleared, from, to);
+    }
+
+    /// Whether nothing was added or cleared.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.views.is_empty()
     }
 
     /// Ends the segment and returns the bytes of its file.
@@ -125,6 +140,11 @@ impl SegmentWriter {
             self.image.put_u16(row.layout_id);
             self.image.put_u64(row.tiles);
             self.image.put_u64(row.entities);
+            self.image.put_u32(count_u32(row.cleared.len()));
+            for &(from, to) in &row.cleared {
+                self.image.put_i64(from);
+                self.image.put_i64(to);
+            }
         }
         let table_len = self.image.len() - table_offset;
         put_crc(&mut self.image, table_offset);
@@ -132,9 +152,9 @@ impl SegmentWriter {
         for position in [index_offset, slots, table_offset, table_len, self.entries.len()] {
             self.image.put_u64(bytes_u64(position));
         }
-        self.image.put_u64(self.lsn.start.number());
-        self.image.put_u64(self.lsn.end.number());
-        self.image.put_u64(0);
+        for _reserved in 0..3 {
+            self.image.put_u64(0);
+        }
         self.image.extend_from_slice(MAGIC);
         self.image.put_u32(0);
         put_crc(&mut self.image, footer_at);
@@ -222,12 +242,48 @@ impl SegmentWriter {
     }
 }
 
+/// Where a segment is written, and what its contents are judged by.
+#[derive(Clone, Copy)]
+pub(crate) struct SegmentTarget<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    /// Views that it does not know were dropped and are left out.
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) hash_seed: u64,
+}
+
+/// Writes everything that `scan` meets, changed by `change`, with `writer` to a durable segment.
+/// None where nothing is left to write.
+pub(crate) fn write_scan(
+    target: SegmentTarget<'_>,
+    mut writer: SegmentWriter,
+    mut scan: Scan<'_>,
+    mut change: impl FnMut(&View, &mut Content),
+) -> Result<Option<Segment>, EngineError> {
+    while let Some(mut scanned) = scan.next_entity() {
+        let Some(view) = target.catalog.view(scanned.view) else {
+            continue;
+        };
+        change(view, &mut scanned.content);
+        let written = WriterView {
+            id: scanned.view,
+            layout_id: scanned.layout_id,
+            layout: &scanned.layout,
+            span: scanned.span,
+        };
+        let hash = hash_entity(target.hash_seed, scanned.view, &scanned.entity);
+        writer.add(written, hash, &scanned.entity, &scanned.content);
+    }
+    if writer.is_empty() {
+        return Ok(None);
+    }
+    let id = writer.id();
+    let image = writer.finish();
+    write_segment(target.disk, id, &image)?;
+    Segment::from_image(id, image, target.catalog).map(Some)
+}
+
 /// Writes `image` as the file of segment `id` and makes file and name durable ([SEGMENT-10]).
-pub(crate) fn write_segment(
-    disk: &dyn Disk,
-    id: SegmentId,
-    image: &[u8],
-) -> Result<(), EngineError> {
+fn write_segment(disk: &dyn Disk, id: SegmentId, image: &[u8]) -> Result<(), EngineError> {
     let name = id.file_name();
     let temporary = format!("{name}.tmp");
     let file = disk.create(&temporary)?;
@@ -239,6 +295,17 @@ pub(crate) fn write_segment(
     file.sync()?;
     disk.rename(&temporary, &name)?;
     disk.sync_folder()?;
+    Ok(())
+}
+
+/// Removes the file of segment `id`, whole or half written, where there is one.
+pub(crate) fn remove_segment(disk: &dyn Disk, id: SegmentId) -> Result<(), EngineError> {
+    let name = id.file_name();
+    for name in [format!("{name}.tmp"), name] {
+        if disk.exists(&name)? {
+            disk.remove(&name)?;
+        }
+    }
     Ok(())
 }
 

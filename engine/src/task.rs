@@ -1,10 +1,9 @@
 //! Owns background work: flushing a frozen overlay to a segment and merging adjacent segments. A
 //! task is a value: any thread runs it, and the engine installs what comes back.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use tilekv_wal::{Disk, Lsn};
+use tilekv_wal::Disk;
 
 use crate::catalog::{Catalog, View};
 use crate::engine::{Engine, Frozen};
@@ -13,8 +12,8 @@ use crate::limits::RECLAIM_GRACE_MS;
 use crate::manifest::Manifest;
 use crate::scan::Scan;
 use crate::segment::{Segment, SegmentId};
-use crate::segment_writer::{SegmentWriter, WriterView, write_segment};
-use crate::version::{Version, hash_entity};
+use crate::segment_writer::{SegmentTarget, SegmentWriter, remove_segment, write_scan};
+use crate::version::{Layer, Version};
 
 /// A piece of background work.
 #[derive(Debug)]
@@ -26,7 +25,7 @@ pub struct Task {
 
 #[derive(Debug, Clone)]
 enum TaskKind {
-    /// Writes a frozen overlay as a segment.
+    /// Writes a frozen overlay as a segment; a job's segment is there already.
     Flush { frozen: Arc<Frozen>, is_oldest: bool },
     /// Merges segments, newest first, that lie side by side.
     Compact { inputs: Vec<Arc<Segment>>, grounds: Grounds, is_oldest: bool, now_ms: i64 },
@@ -54,6 +53,8 @@ impl Grounds {
 #[derive(Debug)]
 pub struct TaskResult {
     kind: TaskKind,
+    /// The id of the new segment.
+    id: SegmentId,
     /// The new segment; none where nothing was left to write.
     output: Result<Option<Segment>, EngineError>,
 }
@@ -68,7 +69,7 @@ impl Task {
                 self.compact(disk, inputs, grounds, *is_oldest, *now_ms)
             }
         };
-        TaskResult { kind: self.kind, output }
+        TaskResult { kind: self.kind, id: self.output, output }
     }
 
     /// Whether this is a compaction; else it is a flush.
@@ -83,9 +84,12 @@ impl Task {
         frozen: &Frozen,
         is_oldest: bool,
     ) -> Result<Option<Segment>, EngineError> {
-        let scan = Scan::new([&*frozen.overlay], []);
-        let lsn = frozen.overlay.first_lsn..frozen.end;
-        self.write(disk, scan, &frozen.catalog, lsn, |_, content| {
+        if let Layer::Segment(_) = &frozen.layer {
+            return Ok(None);
+        }
+        let scan = Scan::new([&frozen.layer]);
+        let writer = SegmentWriter::new(self.output);
+        write_scan(self.target(disk, &frozen.catalog), writer, scan, |_, content| {
             if is_oldest {
                 content.settle();
             }
@@ -100,12 +104,13 @@ impl Task {
         is_oldest: bool,
         now_ms: i64,
     ) -> Result<Option<Segment>, EngineError> {
-        let (Some(newest), Some(oldest)) = (inputs.first(), inputs.last()) else {
-            unreachable!("a compaction has inputs");
-        };
-        let lsn = oldest.lsn.start..newest.lsn.end;
-        let scan = Scan::new([], inputs.iter().map(Arc::as_ref));
-        self.write(disk, scan, &grounds.flushed, lsn, |view, content| {
+        let layers: Vec<Layer> = inputs.iter().cloned().map(Layer::Segment).collect();
+        let mut writer = SegmentWriter::new(self.output);
+        if !is_oldest {
+            keep_clears(&mut writer, inputs);
+        }
+        let scan = Scan::new(&layers);
+        write_scan(self.target(disk, &grounds.flushed), writer, scan, |view, content| {
             if is_oldest {
                 content.settle();
             }
@@ -115,35 +120,17 @@ impl Task {
         })
     }
 
-    fn write(
-        &self,
-        disk: &dyn Disk,
-        mut scan: Scan<'_>,
-        catalog: &Catalog,
-        lsn: Range<Lsn>,
-        mut change: impl FnMut(&View, &mut crate::content::Content),
-    ) -> Result<Option<Segment>, EngineError> {
-        let mut writer = SegmentWriter::new(self.output, lsn);
-        while let Some(mut scanned) = scan.next_entity() {
-            let Some(view) = catalog.view(scanned.view) else {
-                continue;
-            };
-            change(view, &mut scanned.content);
-            let written = WriterView {
-                id: scanned.view,
-                layout_id: scanned.layout_id,
-                layout: &scanned.layout,
-                span: scanned.span,
-            };
-            let hash = hash_entity(self.hash_seed, scanned.view, &scanned.entity);
-            writer.add(written, hash, &scanned.entity, &scanned.content);
+    fn target<'a>(&self, disk: &'a dyn Disk, catalog: &'a Catalog) -> SegmentTarget<'a> {
+        SegmentTarget { disk, catalog, hash_seed: self.hash_seed }
+    }
+}
+
+/// What the inputs of a merge hide of older segments stays hidden.
+fn keep_clears(writer: &mut SegmentWriter, inputs: &[Arc<Segment>]) {
+    for (id, view) in inputs.iter().flat_map(|segment| segment.views()) {
+        for &range in &view.cleared {
+            writer.clear_view(id, view.layout_id, range);
         }
-        if writer.is_empty() {
-            return Ok(None);
-        }
-        let image = writer.finish();
-        write_segment(disk, self.output, &image)?;
-        Segment::from_image(self.output, image, catalog).map(Some)
     }
 }
 
@@ -158,7 +145,7 @@ impl Engine {
             && let Some(frozen) = self.frozen.front()
         {
             self.running.flush = true;
-            let is_oldest = self.shared.version.load().segments.is_empty();
+            let is_oldest = self.manifest.segments.is_empty();
             let kind = TaskKind::Flush { frozen: Arc::clone(frozen), is_oldest };
             tasks.push(self.task(kind));
         }
@@ -176,7 +163,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoSpace`]: the work is due again later. Any other error is fatal.
     pub fn finish(&mut self, result: TaskResult) -> Result<(), EngineError> {
-        let TaskResult { kind, output } = result;
+        let TaskResult { kind, id, output } = result;
         let installed = match &kind {
             TaskKind::Flush { frozen, .. } => {
                 self.running.flush = false;
@@ -188,7 +175,7 @@ impl Engine {
             }
         };
         if matches!(installed, Err(EngineError::NoSpace(_))) {
-            self.remove_unlisted()?;
+            remove_segment(&*self.disk, id)?;
         }
         installed
     }
@@ -213,8 +200,7 @@ impl Engine {
     }
 
     fn task(&mut self, kind: TaskKind) -> Task {
-        let output = self.manifest.next_segment;
-        self.manifest.next_segment = SegmentId(output.0 + 1);
+        let output = self.segment_ids.next();
         Task { kind, output, hash_seed: self.manifest.hash_seed }
     }
 
@@ -222,14 +208,15 @@ impl Engine {
     /// neighbours are merged, so that ages stay in order ([SEGMENT-7]).
     fn due_compaction(&self, now_ms: i64) -> Option<TaskKind> {
         let version = self.shared.version.load();
-        let segments = &version.segments;
+        let listed = |segment: &&Arc<Segment>| self.manifest.segments.contains(&segment.id);
+        let segments: Vec<&Arc<Segment>> = version.segments().filter(listed).collect();
         if segments.len() <= self.options.segment_count_max {
             return None;
         }
         let cost = |&at: &usize| segments[at].file_bytes() + segments[at + 1].file_bytes();
         let at = (0..segments.len() - 1).min_by_key(cost)?;
         Some(TaskKind::Compact {
-            inputs: segments[at..at + 2].to_vec(),
+            inputs: segments[at..at + 2].iter().copied().cloned().collect(),
             grounds: Grounds {
                 flushed: Arc::clone(&self.flushed_catalog),
                 newest: Arc::clone(&version.catalog),
@@ -248,9 +235,15 @@ impl Engine {
         if self.log.durable_lsn() < frozen.end {
             self.log.sync()?;
         }
-        let segment = segment.map(Arc::new);
+        let layer = match &frozen.layer {
+            Layer::Segment(segment) => Some(Layer::Segment(Arc::clone(segment))),
+            Layer::Overlay(_) => segment.map(|segment| Layer::Segment(Arc::new(segment))),
+        };
         let mut segments = self.manifest.segments.clone();
-        segments.extend(segment.iter().map(|segment| segment.id));
+        if let Some(Layer::Segment(segment)) = &layer {
+            segments.push(segment.id);
+            self.counters.segment_bytes_written += segment.file_bytes();
+        }
         self.store_manifest(Manifest {
             flushed: frozen.end,
             now_ms: frozen.now_ms,
@@ -260,10 +253,10 @@ impl Engine {
         })?;
         self.flushed_catalog = Arc::clone(&frozen.catalog);
         self.counters.flushes += 1;
-        self.count_written(segment.as_deref());
         self.publish(|version| {
-            version.overlays.retain(|overlay| !Arc::ptr_eq(overlay, &frozen.overlay));
-            version.segments.splice(0..0, segment);
+            let at = version.layers.iter().position(|known| known.is_same(&frozen.layer));
+            let Some(at) = at else { unreachable!("a frozen layer stays until it is flushed") };
+            version.layers.splice(at..=at, layer);
         });
         self.frozen.pop_front();
         self.log.release(self.manifest.flushed)?;
@@ -285,13 +278,18 @@ impl Engine {
         segments.splice(first..first + inputs.len(), id);
         self.store_manifest(Manifest { segments, ..self.manifest.clone() })?;
         self.counters.compactions += 1;
-        self.count_written(segment.as_deref());
+        self.counters.segment_bytes_written += segment.as_deref().map_or(0, Segment::file_bytes);
         self.publish(|version| {
-            let first = version.segments.iter().position(|segment| is_input(segment.id));
+            let newest = inputs.first().map(|input| input.id);
+            let first = version
+                .layers
+                .iter()
+                .position(|layer| newest.is_some_and(|newest| layer.is_segment(newest)));
             let Some(first) = first else {
                 unreachable!("the version lists what the manifest does")
             };
-            version.segments.splice(first..first + inputs.len(), segment);
+            let layer = segment.map(Layer::Segment);
+            version.layers.splice(first..first + inputs.len(), layer);
         });
         for input in inputs {
             self.disk.remove(&input.id.file_name())?;
@@ -301,6 +299,7 @@ impl Engine {
 
     /// Makes `manifest` the store's, on disk and then here.
     fn store_manifest(&mut self, manifest: Manifest) -> Result<(), EngineError> {
+        let manifest = Manifest { next_segment: self.segment_ids.peek(), ..manifest };
         manifest.store(&*self.disk)?;
         self.manifest = manifest;
         Ok(())
@@ -313,20 +312,15 @@ impl Engine {
         self.measure_memory();
     }
 
-    fn count_written(&mut self, segment: Option<&Segment>) {
-        self.counters.segment_bytes_written += segment.map_or(0, Segment::file_bytes);
-    }
-
-    /// Removes segment files, whole or half written, that neither the manifest nor a running task
-    /// names ([MANIFEST-9]).
-    pub(crate) fn remove_unlisted(&self) -> Result<(), EngineError> {
-        if self.running.flush || self.running.compaction {
-            return Ok(());
-        }
+    /// Removes segment files, whole or half written, that no layer names: what a crash left of
+    /// flushes, compactions and jobs ([MANIFEST-9]).
+    pub(crate) fn remove_orphans(&self) -> Result<(), EngineError> {
+        let version = self.shared.version.load();
         for name in self.disk.list()? {
             let id = SegmentId::from_file_name(name.strip_suffix(".tmp").unwrap_or(&name));
             let is_temporary = name.ends_with(".tmp");
-            let is_orphan = id.is_some_and(|id| !self.manifest.segments.contains(&id));
+            let is_layer = |id| version.layers.iter().any(|layer| layer.is_segment(id));
+            let is_orphan = id.is_some_and(|id| !is_layer(id));
             if is_orphan || is_temporary {
                 self.disk.remove(&name)?;
             }
