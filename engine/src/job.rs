@@ -127,7 +127,7 @@ pub struct JobCommit {
 pub enum Sealing {
     /// It was committed before.
     Committed,
-    /// Its rows are durable: publish them with [`crate::Write::CommitJob`].
+    /// Its rows are durable: publish them with [`crate::Engine::prepare_job`].
     Ready(SealedJob),
 }
 

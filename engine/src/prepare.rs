@@ -72,6 +72,34 @@ impl Engine {
         outcome.map(Prepared::Staged)
     }
 
+    /// Stages the publication of a sealed job at `now_ms`: its rows are visible once `commit` has
+    /// returned. A refusal opens the job again.
+    ///
+    /// # Errors
+    /// Its view is gone or has no room for a seal, or too much waits to be flushed.
+    pub fn prepare_job(&mut self, now_ms: i64, job: SealedJob) -> Result<(), EngineError> {
+        let now_ms = self.advance_clock(now_ms);
+        self.check_backlog()?;
+        let (id, name) = job.view();
+        let record = job.record();
+        let Some(view) = self.staged.catalog.view(id) else {
+            return Err(EngineError::NoView(name.to_string()));
+        };
+        if record.is_sealing {
+            view.seals.check_room()?;
+        }
+        self.pending.push(|out| put_commit_job(out, &record));
+        let (from, to) = (record.from, record.to);
+        if record.is_sealing {
+            self.staged.catalog.update(id, |view| view.add_seal(from, to, now_ms));
+        }
+        if let Some(segment) = job.segment() {
+            self.applied.stage_segment(Arc::clone(segment));
+        }
+        self.staged.jobs.push(job);
+        Ok(())
+    }
+
     /// Whether the write's judgement needs the effects that are pending to be applied first.
     fn must_commit_before(&self, write: &Write) -> bool {
         let reads_tiles = matches!(
@@ -99,7 +127,6 @@ impl Engine {
             }
             Write::AddSeal { view, from, to } => self.stage_add_seal(now_ms, &view, from, to),
             Write::RemoveSeal { view, from, to } => self.stage_remove_seal(now_ms, &view, from, to),
-            Write::CommitJob(job) => self.stage_job(job),
         }
     }
 
@@ -299,28 +326,6 @@ impl Engine {
         let view = self.sealable_view(name, from, to)?;
         self.pending.push(|out| put_add_seal(out, view.id, from, to, now_ms));
         self.staged.catalog.update(view.id, |view| view.add_seal(from, to, now_ms));
-        Ok(Outcome::Ok)
-    }
-
-    /// Stages the commit of a job whose segment is durable.
-    fn stage_job(&mut self, job: SealedJob) -> Result<Outcome, EngineError> {
-        let (id, name) = job.view();
-        let record = job.record();
-        let Some(view) = self.staged.catalog.view(id) else {
-            return Err(EngineError::NoView(name.to_string()));
-        };
-        if record.is_sealing {
-            view.seals.check_room()?;
-        }
-        self.pending.push(|out| put_commit_job(out, &record));
-        let (from, to, now_ms) = (record.from, record.to, self.now_ms);
-        if record.is_sealing {
-            self.staged.catalog.update(id, |view| view.add_seal(from, to, now_ms));
-        }
-        if let Some(segment) = job.segment() {
-            self.applied.stage_segment(Arc::clone(segment));
-        }
-        self.staged.jobs.push(job);
         Ok(Outcome::Ok)
     }
 

@@ -1,6 +1,5 @@
 //! Owns what can be asked of the writer, and what it answers.
 
-use crate::job::SealedJob;
 use bytes::Bytes;
 use tilekv_tile::{Identifier, Name, ProducerStamp, Rows, ViewChange, ViewDefinition};
 
@@ -8,7 +7,7 @@ use tilekv_tile::{Identifier, Name, ProducerStamp, Rows, ViewChange, ViewDefinit
 pub type Partials = Vec<(Identifier, Bytes)>;
 
 /// A command that changes the store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Write {
     /// Creates a view.
     CreateView(ViewDefinition),
@@ -72,8 +71,6 @@ pub enum Write {
         /// The first millisecond after it: a multiple of the tile size.
         to: i64,
     },
-    /// Publishes a job that was sealed. A refusal, or dropping it, opens the job again.
-    CommitJob(SealedJob),
 }
 
 impl Write {

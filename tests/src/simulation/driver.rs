@@ -73,6 +73,8 @@ impl Simulation {
             frozen_count_max: dice.count(2, 4),
             segment_count_max: dice.count(1, 3),
             log_file_bytes_max: *dice.pick(&[16 << 10, 32 << 10, 128 << 10]),
+            job_bytes_max: 64 << 10,
+            job_count_max: 8,
             producer_count_max: 10_000,
             hash_seed: dice.word(),
             salt_seed: dice.word(),
