@@ -17,10 +17,12 @@ mod info;
 mod job;
 mod job_table;
 mod job_writer;
+mod jobs;
 pub mod limits;
 mod lookup;
 mod manifest;
 mod open;
+mod open_job;
 mod options;
 mod overlay;
 mod pending;
@@ -53,11 +55,10 @@ pub use engine::{Engine, EngineCounters};
 pub use error::EngineError;
 pub use explain::{ExplainedTile, Explanation};
 pub use info::{StoreInfo, ViewFreshness, ViewInfo};
-pub use job::{
-    JobCommit, JobCounters, JobId, JobInfo, JobMode, JobRequest, JobState, JobTile, Jobs,
-    SealedJob, Sealing,
-};
+pub use job::{JobCommit, JobCounters, JobId, JobInfo, JobMode, JobRequest, JobState, JobTile};
+pub use jobs::{Jobs, Sealing};
 pub use open::OpenReport;
+pub use open_job::SealedJob;
 pub use options::EngineOptions;
 pub use plan::{Plan, ReadRequest};
 pub use reader::{ReadTime, Reader, TileRange};

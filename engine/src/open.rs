@@ -11,7 +11,7 @@ use tilekv_wal::{Disk, Log, LogOptions, Lsn, RecoveryReport};
 use crate::apply::Applied;
 use crate::engine::{Engine, EngineCounters, Running, Staged};
 use crate::error::EngineError;
-use crate::job::{Jobs, JobsContext};
+use crate::jobs::{Jobs, JobsContext};
 use crate::manifest::{Control, MANIFEST, Manifest, encode_control};
 use crate::options::EngineOptions;
 use crate::overlay::Overlay;

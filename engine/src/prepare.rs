@@ -13,11 +13,11 @@ use crate::catalog::{AlterGaps, View, ViewId};
 use crate::codec::bytes_u64;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::job::SealedJob;
 use crate::limits::{
     LAYOUT_COUNT_MAX, PRODUCER_ID_BYTES_MAX, RECORD_BYTES_MAX, ROW_COUNT_MAX, VIEW_COUNT_MAX,
 };
 use crate::lookup::gather;
+use crate::open_job::SealedJob;
 use crate::producer::{Admission, ProducerTable};
 use crate::record::{
     EventsWriter, StampRecord, TileRecord, put_add_seal, put_alter_view, put_clear, put_commit_job,

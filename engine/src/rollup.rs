@@ -113,7 +113,7 @@ impl<'a> Rollup<'a> {
 
     fn fold_sources(&mut self, frame: &Frame, group: &RowGroup<'a>, row: usize) {
         let (hash, entity) = group.keys[row];
-        let mut found = group.found[row..].iter().step_by(group.keys.len());
+        let mut found = group.found.iter().skip(row).step_by(group.keys.len());
         for at in 0..self.layers.len() {
             match self.layers[at] {
                 ViewLayer::Overlay(overlay) => {

@@ -16,6 +16,8 @@ use crate::{
     TileWrite, Write,
 };
 
+mod jobs;
+
 const DAY: i64 = 86_400_000;
 /// 2023-11-14 00:00 UTC: a day starts here.
 const NOW: i64 = 19_675 * DAY;
