@@ -13,7 +13,7 @@ use tilekv_bench::embedded::{Embedded, MINUTE_MS, events_write};
 use tilekv_bench::random::Random;
 use tilekv_engine::disk::Durability;
 use tilekv_engine::{Plan, ReadTime, Reader, Version, Write};
-use tilekv_tile::Name;
+use tilekv_tile::{Answers, Name};
 
 criterion_group!(benches, reads_of_days, reads_of_minutes, events, log);
 criterion_main!(benches);
@@ -143,13 +143,15 @@ struct Reading<'a> {
     keys: usize,
     random: Random,
     now_ms: i64,
+    answers: Answers,
 }
 
 impl<'a> Reading<'a> {
     fn new(store: &Embedded, plan: &'a Plan, keys: usize) -> Self {
         let reader = store.engine.reader();
         let version = reader.snapshot();
-        Self { reader, version, plan, keys, random: Random::new(SEED), now_ms: store.now_ms }
+        let (random, now_ms, answers) = (Random::new(SEED), store.now_ms, Answers::default());
+        Self { reader, version, plan, keys, random, now_ms, answers }
     }
 
     /// Reads entities drawn from `names`; every value is there.
@@ -158,8 +160,11 @@ impl<'a> Reading<'a> {
         let drawn = (0..self.keys).map(|_| usize::try_from(self.random.below(bound)).unwrap());
         let keys: Vec<&[u8]> = drawn.map(|index| &names[index][..]).collect();
         let time = ReadTime::Now;
-        let answers = self.reader.read(&self.version, self.plan, self.now_ms, &time, &keys);
-        let answers = black_box(answers.unwrap());
+        let answers = &mut self.answers;
+        self.reader
+            .read_into(&self.version, self.plan, self.now_ms, &time, &keys, answers)
+            .unwrap();
+        black_box(&mut *answers);
         assert_eq!(answers.rows, self.keys);
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tilekv_engine::ReadTime;
 use tilekv_engine::disk::Durability;
+use tilekv_tile::Answers;
 
 use crate::dataset::{DAY_COUNT, DAY_MS, Dataset, entity_name};
 use crate::embedded::{Embedded, events_write};
@@ -82,12 +83,13 @@ fn read_over_and_over(
     let version = reader.snapshot();
     let mut random = Random::new(SEED);
     let started = Instant::now();
+    let mut answers = Answers::default();
     let mut operations = 0;
     while started.elapsed() < duration {
         let draw =
             |_| names[usize::try_from(random.below(entities)).unwrap_or_default()].as_bytes();
         let drawn: Vec<&[u8]> = (0..keys).map(draw).collect();
-        let answers = reader.read(&version, &plan, NOW_MS, &ReadTime::Now, &drawn)?;
+        reader.read_into(&version, &plan, NOW_MS, &ReadTime::Now, &drawn, &mut answers)?;
         assert_eq!(answers.rows, keys, "a read answers every entity");
         operations += 1;
     }

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use tilekv_tile::{Edge, SealMode, Status, Value, WindowBounds, resolve_window};
+use tilekv_tile::{AnswerColumn, Edge, SealMode, Status, Value, WindowBounds, resolve_window};
 
 use crate::catalog::View;
 use crate::error::EngineError;
@@ -82,8 +82,8 @@ pub(crate) fn explain(
     view.definition.entity_check(entity)?;
     let request = Request { version, view, plan: group, known: plan.known, now_ms };
     let time = at.map_or(ReadTime::Now, ReadTime::At);
-    let mut columns = request.read(&time, &[entity]);
-    let Some(column) = columns.pop() else { unreachable!("one selector answers one column") };
+    let mut column = AnswerColumn::default();
+    request.read(&time, &[entity], std::slice::from_mut(&mut column));
     let mut walk = request.known_walk();
     let coverage = match (&mut walk, at) {
         (Some(walk), Some(at)) => walk.at(at),

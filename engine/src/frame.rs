@@ -1,7 +1,7 @@
 //! Owns a view's windows at one time: where each lies, what is known of it before a tile is read,
 //! and the disjoint intervals that one backward pass folds. Knows nothing of sources.
 
-use tilekv_tile::{Coverage, Edge, EdgeInput, Status, WindowBounds, resolve_window};
+use tilekv_tile::{Coverage, Edge, EdgeInput, Status, TileNumber, WindowBounds, resolve_window};
 
 use crate::catalog::View;
 use crate::plan::ViewPlan;
@@ -34,8 +34,18 @@ pub(crate) struct FramedSelector {
 pub(crate) struct Interval {
     pub(crate) from: i64,
     pub(crate) to: i64,
+    /// The first tile that does not start before `from`, and before `to`.
+    pub(crate) first: TileNumber,
+    pub(crate) end: TileNumber,
     /// Whether the window goes on with what the interval before this one holds.
     pub(crate) continues: bool,
+}
+
+impl Interval {
+    fn new(from: i64, to: i64, span: i64, continues: bool) -> Self {
+        let [first, end] = [from, to].map(|edge| TileNumber::first_from(edge, span));
+        Self { from, to, first, end, continues }
+    }
 }
 
 /// The time of a read.
@@ -50,6 +60,11 @@ pub(crate) struct FrameTime<'a> {
 }
 
 impl Frame {
+    /// The frame of a read at the clock's time.
+    pub(crate) fn at_now(view: &View, plan: &ViewPlan, now_ms: i64) -> Self {
+        Self::new(view, plan, FrameTime { at: None, now: now_ms, coverage: &view.coverage })
+    }
+
     /// Places the windows of `plan` at `time`.
     pub(crate) fn new(view: &View, plan: &ViewPlan, time: FrameTime<'_>) -> Self {
         let input = edge_input(view, plan.edge, time);
@@ -74,7 +89,7 @@ impl Frame {
             windows.push((window.bounds.end, start.min(window.bounds.end)));
             selectors.push(FramedSelector { bounds: window.bounds, interval: 0, preset });
         }
-        let intervals = chain_intervals(&windows, &mut selectors);
+        let intervals = chain_intervals(&windows, view.span(), &mut selectors);
         Self { selectors, intervals, floor, horizon }
     }
 }
@@ -94,7 +109,11 @@ pub(crate) fn edge_input<'a>(view: &View, edge: Edge, time: FrameTime<'a>) -> Ed
 }
 
 /// Cuts the windows (end, start) into disjoint intervals and tells each selector its last one.
-fn chain_intervals(windows: &[(i64, i64)], selectors: &mut [FramedSelector]) -> Vec<Interval> {
+fn chain_intervals(
+    windows: &[(i64, i64)],
+    span: i64,
+    selectors: &mut [FramedSelector],
+) -> Vec<Interval> {
     let mut order: Vec<usize> = (0..windows.len()).collect();
     order.sort_unstable_by_key(|&index| (windows[index].0, std::cmp::Reverse(windows[index].1)));
     let mut intervals: Vec<Interval> = Vec::with_capacity(windows.len());
@@ -107,7 +126,7 @@ fn chain_intervals(windows: &[(i64, i64)], selectors: &mut [FramedSelector]) -> 
                 _ => window.0,
             };
             let continues = previous.is_some_and(|(end, _)| end == window.0);
-            intervals.push(Interval { from: window.1, to, continues });
+            intervals.push(Interval::new(window.1, to, span, continues));
             previous = Some(window);
         }
         selectors[index].interval = intervals.len() - 1;
@@ -124,14 +143,14 @@ mod tests {
         let bounds = WindowBounds { start: None, end: 0 };
         let framed = || FramedSelector { bounds, interval: 9, preset: None };
         let mut selectors: Vec<FramedSelector> = (0..4).map(|_| framed()).collect();
-        let intervals =
-            chain_intervals(&[(100, 40), (100, 90), (60, 10), (100, 40)], &mut selectors);
+        let windows = [(100, 40), (100, 90), (60, 10), (100, 40)];
+        let intervals = chain_intervals(&windows, 10, &mut selectors);
         assert_eq!(
             intervals,
             [
-                Interval { from: 10, to: 60, continues: false },
-                Interval { from: 90, to: 100, continues: false },
-                Interval { from: 40, to: 90, continues: true },
+                Interval::new(10, 60, 10, false),
+                Interval::new(90, 100, 10, false),
+                Interval::new(40, 90, 10, true),
             ]
         );
         let last: Vec<usize> = selectors.iter().map(|selector| selector.interval).collect();

@@ -3,11 +3,17 @@
 
 use std::sync::Arc;
 
-use tilekv_tile::{ComponentId, Edge, Finisher, Identifier, Layout, Name, Selector, components_of};
+use parking_lot::Mutex;
+use tilekv_tile::{
+    ColumnType, ComponentId, Edge, FeatureBinding, Finisher, Function, Identifier, Layout, Name,
+    Selector, components_of,
+};
 
 use crate::catalog::{Catalog, Feature, View, ViewId};
 use crate::error::EngineError;
+use crate::frame::Frame;
 use crate::limits::{GROUP_COUNT_MAX, SELECTOR_COUNT_MAX};
+use crate::rollup::Workspace;
 
 /// What to read: groups of (view, selectors) over shared keys.
 #[derive(Debug, Clone)]
@@ -27,6 +33,25 @@ pub(crate) struct PlannedSelector {
     /// The feature's position in the view.
     pub(crate) feature: usize,
     pub(crate) finisher: Finisher,
+    pub(crate) form: ColumnForm,
+}
+
+/// The form of an answer column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ColumnForm {
+    Ints,
+    Doubles,
+    Any,
+}
+
+/// What a read works with and leaves for the next one of the same plan.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// The view and the clock that `frame` was made for.
+    pub(crate) view: Arc<View>,
+    pub(crate) now_ms: i64,
+    pub(crate) frame: Frame,
+    pub(crate) workspace: Workspace,
 }
 
 /// The part of a plan that reads one view.
@@ -38,6 +63,8 @@ pub(crate) struct ViewPlan {
     /// The components that the selectors need, and no others.
     pub(crate) projection: Layout,
     pub(crate) selectors: Vec<PlannedSelector>,
+    /// Guards what the last read left; a read takes it away while it runs.
+    bench: Mutex<Option<Box<Bench>>>,
 }
 
 /// A read request, resolved. It stays valid until one of its views is altered or dropped.
@@ -78,6 +105,27 @@ impl Plan {
     }
 }
 
+impl ViewPlan {
+    /// What to work with for a read at the clock's time: nobody else has it meanwhile.
+    pub(crate) fn take_bench(&self, view: &Arc<View>, now_ms: i64) -> Box<Bench> {
+        let left = self.bench.lock().take();
+        let workspace = match left {
+            Some(bench) if bench.now_ms == now_ms && Arc::ptr_eq(&bench.view, view) => {
+                return bench;
+            }
+            Some(bench) => bench.workspace,
+            None => Workspace::default(),
+        };
+        let frame = Frame::at_now(view, self, now_ms);
+        Box::new(Bench { view: Arc::clone(view), now_ms, frame, workspace })
+    }
+
+    /// Leaves it for the next read.
+    pub(crate) fn leave_bench(&self, bench: Box<Bench>) {
+        *self.bench.lock() = Some(bench);
+    }
+}
+
 fn plan_view(
     view: &Arc<View>,
     selectors: &[Selector],
@@ -105,6 +153,7 @@ fn plan_view(
         edge: edge.unwrap_or(view.definition.edge),
         projection,
         selectors,
+        bench: Mutex::new(None),
     })
 }
 
@@ -116,10 +165,25 @@ fn plan_selector(
 ) -> PlannedSelector {
     let binding = &view.features[feature].binding;
     let column = binding.column.map(|(index, _)| index);
+    let form = column_form(binding);
     let Some(finisher) = Finisher::new(projection, binding.function, column) else {
         unreachable!("the projection holds what the selected features need");
     };
-    PlannedSelector { selector: selector.clone(), feature, finisher }
+    PlannedSelector { selector: selector.clone(), feature, finisher, form }
+}
+
+/// The form of what the feature's function answers with.
+fn column_form(binding: &FeatureBinding) -> ColumnForm {
+    let kind = binding.column.map(|(_, kind)| kind);
+    match (binding.function, kind) {
+        (Function::CountRows | Function::Count, _) => ColumnForm::Ints,
+        (Function::Mean, _)
+        | (Function::VarPop | Function::VarSamp, _)
+        | (Function::StddevPop | Function::StddevSamp, _) => ColumnForm::Doubles,
+        (_, Some(ColumnType::I64)) => ColumnForm::Ints,
+        (_, Some(ColumnType::F64)) => ColumnForm::Doubles,
+        (_, Some(ColumnType::Str) | None) => ColumnForm::Any,
+    }
 }
 
 fn needed_components(view: &View, feature: &Feature) -> Result<Vec<ComponentId>, EngineError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::RwLock;
-use tilekv_tile::{Answers, Coverage, Identifier, KnownWalk, Name, SealMode};
+use tilekv_tile::{AnswerColumn, Answers, Coverage, Identifier, KnownWalk, Name, SealMode};
 
 use crate::catalog::View;
 use crate::error::EngineError;
@@ -16,9 +16,9 @@ use crate::info::{ViewInfo, view_info};
 use crate::job_table::JobTable;
 use crate::limits::RANGE_TILE_COUNT_MAX;
 use crate::lookup::gather;
-use crate::plan::{Plan, ReadRequest, ViewPlan, selected_features};
+use crate::plan::{Bench, Plan, ReadRequest, ViewPlan, selected_features};
 use crate::producer::ProducerTable;
-use crate::rollup::{Rollup, RowGroup, answer_columns};
+use crate::rollup::{Rollup, RowGroup, Workspace, clear_columns};
 use crate::segment::GROUP_KEYS_MAX;
 use crate::version::Version;
 
@@ -80,6 +80,21 @@ impl Reader {
         time: &ReadTime,
         entities: &[&[u8]],
     ) -> Result<Answers, EngineError> {
+        let mut answers = Answers::default();
+        self.read_into(version, plan, now_ms, time, entities, &mut answers)?;
+        Ok(answers)
+    }
+
+    /// As [`Reader::read`], in the memory of earlier answers. After an error they are of no use.
+    pub fn read_into(
+        &self,
+        version: &Version,
+        plan: &Plan,
+        now_ms: i64,
+        time: &ReadTime,
+        entities: &[&[u8]],
+        answers: &mut Answers,
+    ) -> Result<(), EngineError> {
         if let ReadTime::Each(times) = time
             && times.len() != entities.len()
         {
@@ -89,19 +104,27 @@ impl Reader {
                 entities.len()
             )));
         }
-        let mut columns = Vec::with_capacity(plan.columns());
+        let view_of = |group: &ViewPlan| {
+            let view = version.catalog.view(group.id);
+            view.ok_or_else(|| EngineError::NoView("of the plan, dropped since".to_owned()))
+        };
         for group in &plan.groups {
-            let view = version
-                .catalog
-                .view(group.id)
-                .ok_or_else(|| EngineError::NoView("of the plan, dropped since".to_owned()))?;
+            let view = view_of(group)?;
             for entity in entities {
                 view.definition.entity_check(entity)?;
             }
-            let request = Request { version, view, plan: group, known: plan.known, now_ms };
-            columns.extend(request.read(time, entities));
         }
-        Ok(Answers { rows: entities.len(), columns })
+        answers.rows = entities.len();
+        answers.columns.resize_with(plan.columns(), AnswerColumn::default);
+        let mut columns = &mut answers.columns[..];
+        for group in &plan.groups {
+            let own;
+            (own, columns) = columns.split_at_mut(group.selectors.len());
+            let view = view_of(group)?;
+            let request = Request { version, view, plan: group, known: plan.known, now_ms };
+            request.read(time, entities, own);
+        }
+        Ok(())
     }
 
     /// The entity's tiles with `from <= start < to`, ascending, printed per feature as JSON.
@@ -195,54 +218,73 @@ impl Reader {
 /// One view's part of a read.
 pub(crate) struct Request<'a> {
     pub(crate) version: &'a Version,
-    pub(crate) view: &'a View,
+    pub(crate) view: &'a Arc<View>,
     pub(crate) plan: &'a ViewPlan,
     pub(crate) known: bool,
     pub(crate) now_ms: i64,
 }
 
+/// What the rows of a read ask about.
+#[derive(Clone, Copy)]
+enum RowTimes<'a> {
+    /// The same for all.
+    Common(&'a Frame),
+    /// A time each.
+    Each(&'a [i64]),
+}
+
 impl Request<'_> {
-    /// The columns of this view's selectors.
-    pub(crate) fn read(
+    /// Fills the columns of this view's selectors.
+    pub(crate) fn read(&self, time: &ReadTime, entities: &[&[u8]], columns: &mut [AnswerColumn]) {
+        clear_columns(self.plan, columns, entities.len());
+        let mut bench = self.plan.take_bench(self.view, self.now_ms);
+        let Bench { frame: now, workspace, .. } = &mut *bench;
+        match time {
+            ReadTime::Now => self.read_rows(RowTimes::Common(now), entities, workspace, columns),
+            ReadTime::At(at) => {
+                let frame = self.frame(*at, &mut self.known_walk());
+                self.read_rows(RowTimes::Common(&frame), entities, workspace, columns);
+            }
+            ReadTime::Each(times) => {
+                self.read_rows(RowTimes::Each(times), entities, workspace, columns);
+            }
+        }
+        self.plan.leave_bench(bench);
+    }
+
+    fn read_rows(
         &self,
-        time: &ReadTime,
+        times: RowTimes<'_>,
         entities: &[&[u8]],
-    ) -> Vec<tilekv_tile::AnswerColumn> {
-        let mut columns = answer_columns(self.plan, self.view, entities.len());
-        let mut rollup = Rollup::new(self.version, self.view, self.plan);
-        let common = match time {
-            ReadTime::Now => Some(self.frame_now()),
-            ReadTime::At(at) => Some(self.frame(*at, &mut self.known_walk())),
-            ReadTime::Each(_) => None,
+        workspace: &mut Workspace,
+        columns: &mut [AnswerColumn],
+    ) {
+        let mut walk = match times {
+            RowTimes::Each(_) => self.known_walk(),
+            RowTimes::Common(_) => None,
         };
-        let mut walk = self.known_walk();
+        let mut rollup = Rollup::new(self.version, self.view, self.plan, workspace);
         let mut group = RowGroup::default();
         for (at, entities) in entities.chunks(GROUP_KEYS_MAX).enumerate() {
             rollup.look_up(entities, &mut group);
             for row in 0..entities.len() {
                 let position = at * GROUP_KEYS_MAX + row;
-                let own = match time {
-                    ReadTime::Each(times) => Some(self.frame(times[position], &mut walk)),
-                    ReadTime::Now | ReadTime::At(_) => None,
+                let own;
+                let frame = match times {
+                    RowTimes::Common(frame) => frame,
+                    RowTimes::Each(times) => {
+                        own = self.frame(times[position], &mut walk);
+                        &own
+                    }
                 };
-                let Some(frame) = own.as_ref().or(common.as_ref()) else {
-                    unreachable!("a read has a common time or one per row");
-                };
-                rollup.push_row(frame, &group, row, &mut columns);
-                if own.is_some() || position == 0 {
+                rollup.push_row(frame, &group, row, columns);
+                if position == 0 || matches!(times, RowTimes::Each(_)) {
                     for (column, selector) in columns.iter_mut().zip(&frame.selectors) {
                         column.bounds.push(selector.bounds);
                     }
                 }
             }
         }
-        columns
-    }
-
-    /// The frame of a read at the clock's time.
-    pub(crate) fn frame_now(&self) -> Frame {
-        let time = FrameTime { at: None, now: self.now_ms, coverage: &self.view.coverage };
-        Frame::new(self.view, self.plan, time)
     }
 
     /// The frame of a read at `at`.

@@ -1,36 +1,46 @@
 //! Owns the window read of one entity in one view: one backward pass over its sources answers all
 //! windows of a frame. Knows nothing of names, requests or clocks.
 
-use tilekv_tile::{Accumulator, AnswerColumn, Block, Status, Value, Values};
+use smallvec::SmallVec;
+use tilekv_tile::{Accumulator, AnswerColumn, Block, Piece, Status, Sweep, Values};
 
 use crate::catalog::View;
-use crate::frame::Frame;
+use crate::frame::{Frame, FramedSelector};
 use crate::lookup::{Source, hide_block, hide_entry, is_present};
 use crate::overlay::{Entry, Overlay};
-use crate::plan::ViewPlan;
+use crate::plan::{ColumnForm, ViewPlan};
 use crate::ranges::{TimeRange, add_range, for_each_visible};
-use crate::segment::{Chunk, Segment, SegmentView};
+use crate::segment::{Chunk, GROUP_KEYS_MAX, Segment, SegmentView};
 use crate::version::{Layer, Version};
 
-/// What the rows of one view share while they are read: reused from row to row.
-#[derive(Debug)]
-pub(crate) struct Rollup<'a> {
-    version: &'a Version,
-    view: &'a View,
-    plan: &'a ViewPlan,
-    /// The layers that hold the view, newest first.
-    layers: Vec<ViewLayer<'a>>,
+/// Memory for reading rows, to be kept from one read to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
     /// What each interval's tiles merge to; with the chain before it, once the pass is over.
-    accumulators: Vec<Accumulator>,
+    states: Vec<Accumulator>,
     /// How many stored tiles went into each.
     tiles: Vec<u32>,
+    /// The parts of the block that is being folded.
+    pieces: Vec<Piece>,
+    sweep: Sweep,
     /// What newer sources hide of the one that is being folded.
     hidden: Vec<TimeRange>,
     /// What the source that is being folded hides of older ones.
     hiding: Vec<TimeRange>,
 }
 
-/// A layer that holds the view.
+/// What the rows of one view share while they are read.
+#[derive(Debug)]
+pub(crate) struct Rollup<'a> {
+    version: &'a Version,
+    view: &'a View,
+    plan: &'a ViewPlan,
+    /// The layers that may hold the view, newest first.
+    layers: SmallVec<[ViewLayer<'a>; 8]>,
+    workspace: &'a mut Workspace,
+}
+
+/// A layer that may hold the view.
 #[derive(Debug, Clone, Copy)]
 enum ViewLayer<'a> {
     Overlay(&'a Overlay),
@@ -40,31 +50,27 @@ enum ViewLayer<'a> {
 /// Rows that are looked up together.
 #[derive(Debug, Default)]
 pub(crate) struct RowGroup<'a> {
-    keys: Vec<(u64, &'a [u8])>,
+    keys: SmallVec<[(u64, &'a [u8]); GROUP_KEYS_MAX]>,
     /// Where each segment of the layers holds each row: all rows of the newest segment, then of
     /// the next.
-    found: Vec<Option<Chunk<'a>>>,
+    found: SmallVec<[Option<Chunk<'a>>; GROUP_KEYS_MAX]>,
 }
 
 impl<'a> Rollup<'a> {
     /// A rollup for rows of `view`.
-    pub(crate) fn new(version: &'a Version, view: &'a View, plan: &'a ViewPlan) -> Self {
+    pub(crate) fn new(
+        version: &'a Version,
+        view: &'a View,
+        plan: &'a ViewPlan,
+        workspace: &'a mut Workspace,
+    ) -> Self {
         let layers = version.layers.iter().filter_map(|layer| match layer {
-            Layer::Overlay(overlay) => overlay.view(view.id).map(|_| ViewLayer::Overlay(overlay)),
+            Layer::Overlay(overlay) => (!overlay.is_empty()).then_some(ViewLayer::Overlay(overlay)),
             Layer::Segment(segment) => {
                 segment.view(view.id).map(|held| ViewLayer::Segment(segment, held))
             }
         });
-        Self {
-            version,
-            view,
-            plan,
-            layers: layers.collect(),
-            accumulators: Vec::new(),
-            tiles: Vec::new(),
-            hidden: Vec::new(),
-            hiding: Vec::new(),
-        }
+        Self { version, view, plan, layers: layers.collect(), workspace }
     }
 
     /// Looks up at most [`GROUP_KEYS_MAX`] rows in all segments.
@@ -89,13 +95,13 @@ impl<'a> Rollup<'a> {
         columns: &mut [AnswerColumn],
     ) {
         let (hash, entity) = group.keys[row];
-        self.reset(frame.intervals.len());
         self.fold_sources(frame, group, row);
-        self.chain(frame);
         let mut seen = None;
-        for (index, selector) in frame.selectors.iter().enumerate() {
-            let tiles = self.tiles[selector.interval];
-            let status = match selector.preset {
+        let planned = self.plan.selectors.iter();
+        for ((selector, planned), column) in frame.selectors.iter().zip(planned).zip(columns) {
+            let FramedSelector { interval, preset, .. } = *selector;
+            let tiles = self.workspace.tiles[interval];
+            let status = match preset {
                 Some(status) => status,
                 None if 0 < tiles => Status::Ok,
                 None if *seen.get_or_insert_with(|| self.is_seen(frame, hash, entity)) => {
@@ -103,88 +109,103 @@ impl<'a> Rollup<'a> {
                 }
                 None => Status::Unseen,
             };
-            let value = self.value(index, selector.interval);
-            let column = &mut columns[index];
-            column.values.push(value);
+            planned.finisher.push(&self.workspace.states[interval], &mut column.values);
             column.statuses.push(status);
             column.tiles_read.push(tiles);
         }
     }
 
+    /// Folds the row's sources, newest first.
     fn fold_sources(&mut self, frame: &Frame, group: &RowGroup<'a>, row: usize) {
         let (hash, entity) = group.keys[row];
         let mut found = group.found.iter().skip(row).step_by(group.keys.len());
+        let mut is_begun = false;
+        self.workspace.hidden.clear();
         for at in 0..self.layers.len() {
             match self.layers[at] {
                 ViewLayer::Overlay(overlay) => {
                     overlay.with_entry(hash, self.view.id, entity, |entry| {
-                        self.fold(frame, Source::Entry(entry));
+                        self.begin(frame, &mut is_begun);
+                        self.fold(frame, Source::Entry(entry), true);
                     });
                 }
                 ViewLayer::Segment(segment, view) => {
-                    let is_oldest = at + 1 == self.layers.len();
-                    if let Some(Some(chunk)) = found.next() {
-                        self.fold_chunks(frame, Source::Chunks(segment, view, *chunk), is_oldest);
+                    let chunk = found.next().copied().flatten();
+                    // Where nothing is older, what a source hides is of no interest.
+                    let is_oldest = self.is_oldest(at, found.clone());
+                    if let Some(chunk) = chunk {
+                        let is_alone = is_oldest && !is_begun && self.workspace.hidden.is_empty();
+                        if is_alone && self.chain_chunk(frame, segment, view, chunk) {
+                            return;
+                        }
+                        self.begin(frame, &mut is_begun);
+                        self.fold(frame, Source::Chunks(segment, view, chunk), !is_oldest);
                     }
-                    for &(from, to) in &view.cleared {
-                        add_range(&mut self.hidden, from, to);
+                    if !is_oldest && !view.cleared.is_empty() {
+                        self.fold(frame, Source::Cleared(&view.cleared), true);
                     }
                 }
             }
         }
+        self.begin(frame, &mut is_begun);
+        self.chain(frame);
     }
 
-    fn fold_chunks(&mut self, frame: &Frame, source: Source<'_>, is_oldest: bool) {
-        if is_oldest {
-            // What this source hides is of no interest.
-            source.for_each_block(|block| self.fold_block(frame, block));
-        } else {
-            self.fold(frame, source);
+    /// Whether no layer behind this one can hold the row; `found` is where their segments do.
+    fn is_oldest<'c>(
+        &self,
+        layer: usize,
+        mut found: impl Iterator<Item = &'c Option<Chunk<'c>>>,
+    ) -> bool {
+        let behind = &self.layers[layer + 1..];
+        let is_segment = |layer: &ViewLayer<'_>| matches!(layer, ViewLayer::Segment(..));
+        behind.iter().all(is_segment) && found.all(Option::is_none)
+    }
+
+    /// Empties the states for the first source that is folded into them.
+    fn begin(&mut self, frame: &Frame, is_begun: &mut bool) {
+        if !std::mem::replace(is_begun, true) {
+            self.reset(frame.intervals.len());
         }
-    }
-
-    fn value(&self, selector: usize, interval: usize) -> Value {
-        self.plan.selectors[selector].finisher.finish(&self.accumulators[interval])
     }
 
     fn reset(&mut self, intervals: usize) {
         let projection = &self.plan.projection;
-        self.accumulators.iter_mut().for_each(|accumulator| projection.reset(accumulator));
-        self.accumulators.resize_with(intervals, || projection.empty());
-        self.tiles.clear();
-        self.tiles.resize(intervals, 0);
-        self.hidden.clear();
+        let Workspace { states, tiles, .. } = &mut *self.workspace;
+        states.iter_mut().for_each(|state| projection.reset(state));
+        states.resize_with(intervals, || projection.empty());
+        tiles.clear();
+        tiles.resize(intervals, 0);
     }
 
-    fn fold(&mut self, frame: &Frame, source: Source<'_>) {
+    fn fold(&mut self, frame: &Frame, source: Source<'_>, hides: bool) {
         let span = self.view.span();
         match source {
             Source::Entry(entry) => {
                 self.fold_entry(frame, entry);
-                hide_entry(entry, span, &mut self.hiding);
+                if hides {
+                    hide_entry(entry, span, &mut self.workspace.hiding);
+                }
             }
             Source::Chunks(..) => source.for_each_block(|block| {
                 self.fold_block(frame, block);
-                hide_block(block, span, &mut self.hiding);
+                if hides {
+                    hide_block(block, span, &mut self.workspace.hiding);
+                }
             }),
-            Source::Cleared(_) => source.hide(span, &mut self.hiding),
+            Source::Cleared(_) => source.hide(span, &mut self.workspace.hiding),
         }
-        for (from, to) in self.hiding.drain(..) {
-            add_range(&mut self.hidden, from, to);
+        for (from, to) in self.workspace.hiding.drain(..) {
+            add_range(&mut self.workspace.hidden, from, to);
         }
     }
 
     fn fold_entry(&mut self, frame: &Frame, entry: &Entry) {
-        for (index, interval) in frame.intervals.iter().enumerate() {
-            let accumulator = &mut self.accumulators[index];
-            let count = &mut self.tiles[index];
-            for_each_visible(&self.hidden, interval.from, interval.to, |from, to| {
+        let Workspace { states, tiles, hidden, .. } = &mut *self.workspace;
+        for ((interval, state), count) in frame.intervals.iter().zip(states).zip(tiles) {
+            for_each_visible(hidden, interval.from, interval.to, |from, to| {
                 for tile in &entry.tiles[entry.between(from, to)] {
-                    self.plan.projection.merge_mapped(
-                        accumulator,
-                        &entry.layout,
-                        &tile.accumulator,
-                    );
+                    self.plan.projection.merge_mapped(state, &entry.layout, &tile.accumulator);
                     *count += 1;
                 }
             });
@@ -192,81 +213,98 @@ impl<'a> Rollup<'a> {
     }
 
     fn fold_block(&mut self, frame: &Frame, block: &Block<'_>) {
-        if self.hidden.is_empty() {
-            return self.fold_whole_block(frame, block);
-        }
-        for (index, interval) in frame.intervals.iter().enumerate() {
-            let accumulator = &mut self.accumulators[index];
-            let count = &mut self.tiles[index];
-            for_each_visible(&self.hidden, interval.from, interval.to, |from, to| {
+        let Workspace { states, tiles, pieces, sweep, hidden, .. } = &mut *self.workspace;
+        pieces.clear();
+        for (state, interval) in frame.intervals.iter().enumerate() {
+            for_each_visible(hidden, interval.from, interval.to, |from, to| {
                 let range = block.lower_bound(from)..block.lower_bound(to);
                 if !range.is_empty() {
-                    *count += crate::codec::count_u32(range.len());
-                    block.fold(&self.plan.projection, range, accumulator);
+                    tiles[state] += crate::codec::count_u32(range.len());
+                    pieces.push(Piece { tiles: range, state, continues: false });
                 }
             });
         }
+        sweep.merge(block, &self.plan.projection, pieces, states);
     }
 
-    /// As [`Rollup::fold_block`] where nothing is hidden. The intervals of a chain share their
-    /// edges, so that each edge is looked for once.
-    fn fold_whole_block(&mut self, frame: &Frame, block: &Block<'_>) {
-        let mut edge = (i64::MAX, block.len());
-        for (index, interval) in frame.intervals.iter().enumerate() {
-            let end = if interval.to == edge.0 { edge.1 } else { block.lower_bound(interval.to) };
-            let start = block.lower_bound(interval.from);
-            edge = (interval.from, start);
-            if start < end {
-                self.tiles[index] += crate::codec::count_u32(end - start);
-                let accumulator = &mut self.accumulators[index];
-                block.fold(&self.plan.projection, start..end, accumulator);
-            }
+    /// Folds the block of a row that has no other, so that nothing is hidden and each interval can
+    /// go on from the one before it at once; false, and nothing done, where there is more to it.
+    fn chain_chunk(
+        &mut self,
+        frame: &Frame,
+        segment: &Segment,
+        view: &SegmentView,
+        chunk: Chunk<'_>,
+    ) -> bool {
+        let is_possible = self.plan.projection.is_chainable() && !chunk.continues();
+        if is_possible {
+            self.chain_block(frame, &segment.block(&chunk, view));
         }
+        is_possible
+    }
+
+    fn chain_block(&mut self, frame: &Frame, block: &Block<'_>) {
+        let projection = &self.plan.projection;
+        let Workspace { states, tiles, pieces, sweep, .. } = &mut *self.workspace;
+        states.resize_with(frame.intervals.len(), || projection.empty());
+        tiles.clear();
+        pieces.clear();
+        let (mut start, mut count) = (0, 0);
+        for (state, interval) in frame.intervals.iter().enumerate() {
+            let end = if interval.continues { start } else { block.lower_bound_of(interval.end) };
+            start = block.lower_bound_of(interval.first).min(end);
+            let before = if interval.continues { count } else { 0 };
+            count = before + crate::codec::count_u32(end - start);
+            tiles.push(count);
+            pieces.push(Piece { tiles: start..end, state, continues: interval.continues });
+        }
+        sweep.chain(block, projection, pieces, states);
     }
 
     /// Adds to every interval what the shorter windows of its chain hold.
     fn chain(&mut self, frame: &Frame) {
+        let Workspace { states, tiles, .. } = &mut *self.workspace;
         for index in 1..frame.intervals.len() {
             if frame.intervals[index].continues {
-                let (shorter, longer) = self.accumulators.split_at_mut(index);
+                let (shorter, longer) = states.split_at_mut(index);
                 self.plan.projection.merge(&mut longer[0], &shorter[index - 1]);
-                self.tiles[index] += self.tiles[index - 1];
+                tiles[index] += tiles[index - 1];
             }
         }
     }
 
     fn is_seen(&self, frame: &Frame, hash: u64, entity: &[u8]) -> bool {
-        let is_read = self.tiles.iter().any(|&tiles| 0 < tiles);
+        let is_read = self.workspace.tiles.iter().any(|&tiles| 0 < tiles);
         let (from, to) = (frame.horizon, frame.floor.saturating_add(1));
         is_read || is_present(self.version, self.view, hash, entity, from, to)
     }
 }
 
-/// Empty answer columns for a plan's view, with room for `rows` rows.
-pub(crate) fn answer_columns(plan: &ViewPlan, view: &View, rows: usize) -> Vec<AnswerColumn> {
-    plan.selectors
-        .iter()
-        .map(|selector| AnswerColumn {
-            values: empty_values(view, selector.feature, rows),
-            statuses: Vec::with_capacity(rows),
-            bounds: Vec::new(),
-            tiles_read: Vec::with_capacity(rows),
-        })
-        .collect()
+/// Makes `columns` those of a plan's view, empty and with room for `rows` rows. Columns that were
+/// of the same form keep their memory.
+pub(crate) fn clear_columns(plan: &ViewPlan, columns: &mut [AnswerColumn], rows: usize) {
+    for (column, planned) in columns.iter_mut().zip(&plan.selectors) {
+        match (planned.form, &mut column.values) {
+            (ColumnForm::Ints, Values::Int { values, valid }) => {
+                empty(values, rows);
+                empty(valid, rows);
+            }
+            (ColumnForm::Doubles, Values::Double { values, valid }) => {
+                empty(values, rows);
+                empty(valid, rows);
+            }
+            (ColumnForm::Any, Values::Any(values)) => empty(values, rows),
+            (ColumnForm::Ints, other) => *other = Values::ints(rows),
+            (ColumnForm::Doubles, other) => *other = Values::doubles(rows),
+            (ColumnForm::Any, other) => *other = Values::any(rows),
+        }
+        empty(&mut column.statuses, rows);
+        empty(&mut column.tiles_read, rows);
+        column.bounds.clear();
+    }
 }
 
-/// An empty column of the type that the feature's function answers with.
-fn empty_values(view: &View, feature: usize, rows: usize) -> Values {
-    use tilekv_tile::{ColumnType, Function};
-    let binding = &view.features[feature].binding;
-    let kind = binding.column.map(|(_, kind)| kind);
-    match (binding.function, kind) {
-        (Function::CountRows | Function::Count, _) => Values::ints(rows),
-        (Function::Mean, _)
-        | (Function::VarPop | Function::VarSamp, _)
-        | (Function::StddevPop | Function::StddevSamp, _) => Values::doubles(rows),
-        (_, Some(ColumnType::I64)) => Values::ints(rows),
-        (_, Some(ColumnType::F64)) => Values::doubles(rows),
-        (_, Some(ColumnType::Str) | None) => Values::any(rows),
-    }
+fn empty<T>(list: &mut Vec<T>, room: usize) {
+    list.clear();
+    list.reserve(room);
 }

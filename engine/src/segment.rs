@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 use tilekv_tile::{Block, Layout};
 use tilekv_wal::Disk;
 
@@ -82,6 +83,13 @@ pub(crate) struct Chunk<'a> {
     continues: bool,
     /// Where the next entry of the file starts.
     next: usize,
+}
+
+impl Chunk<'_> {
+    /// Whether the next entry is a later chunk of the same entity.
+    pub(crate) fn continues(&self) -> bool {
+        self.continues
+    }
 }
 
 /// A sealed file of tile blocks, checked and held in memory.
@@ -161,7 +169,7 @@ impl Segment {
         &'a self,
         view: ViewId,
         keys: &[(u64, &[u8])],
-        found: &mut Vec<Option<Chunk<'a>>>,
+        found: &mut SmallVec<[Option<Chunk<'a>>; GROUP_KEYS_MAX]>,
     ) {
         let mut homes = [EMPTY_SLOT; GROUP_KEYS_MAX];
         assert!(keys.len() <= homes.len(), "a group of at most {GROUP_KEYS_MAX} keys");

@@ -87,6 +87,9 @@ pub(crate) const BACKGROUND_NICENESS: i32 = 10;
 /// Plans of reads that one network thread keeps.
 pub(crate) const PLAN_COUNT_MAX: usize = 1024;
 
+/// Values of an answer whose memory a network thread keeps for the next one.
+pub(crate) const ANSWER_VALUE_COUNT_KEPT_MAX: usize = 65_536;
+
 /// Tiles that a TILE.RANGE may span to be answered on the network thread.
 pub(crate) const INLINE_RANGE_TILE_COUNT_MAX: i64 = 1024;
 

@@ -262,13 +262,15 @@ impl NativeFace {
         let keys: SmallVec<[&[u8]; 8]> = read.keys.iter().collect();
         let context = &turn.context;
         let time = dispatch::engine_time(read.time);
-        let answers = context
+        let mut answers = context.plans.lend_answers();
+        context
             .shared
             .reader
-            .read(&context.version, &plan, context.now_ms, &time, &keys)
+            .read_into(&context.version, &plan, context.now_ms, &time, &keys, &mut answers)
             .map_err(|error| refuse::engine_error(&error))?;
         let encoded = encode_answers(id, &answers, read.with_status, exchange.output.open());
         exchange.output.end_reply();
+        context.plans.return_answers(answers);
         encoded.map_err(|error| ErrorReply::limit(error.to_string()))
     }
 

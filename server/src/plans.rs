@@ -1,5 +1,6 @@
 //! Read plans that a network thread has made, kept for the next read of the same shape. Serving
-//! traffic repeats few shapes, and a plan costs more than a short read.
+//! traffic repeats few shapes, and a plan costs more than a short read. The memory of answers is
+//! kept with them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,16 +8,17 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 use tilekv_engine::{Plan, ReadRequest};
 use tilekv_protocol::ErrorReply;
-use tilekv_tile::{Edge, Name, Selector};
+use tilekv_tile::{Answers, Edge, Name, Selector};
 
 use crate::dispatch::Context;
-use crate::limits::PLAN_COUNT_MAX;
+use crate::limits::{ANSWER_VALUE_COUNT_KEPT_MAX, PLAN_COUNT_MAX};
 use crate::refuse;
 
 /// The plans of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
     plans: RefCell<HashMap<Shape, Rc<Plan>>>,
+    answers: RefCell<Answers>,
 }
 
 /// What a plan depends on beside the views.
@@ -49,6 +51,18 @@ impl Plans {
         Ok(plan)
     }
 
+    /// Memory to answer a read in.
+    pub(crate) fn lend_answers(&self) -> Answers {
+        self.answers.take()
+    }
+
+    /// Takes back what [`Plans::lend_answers`] gave, unless it has grown large.
+    pub(crate) fn return_answers(&self, answers: Answers) {
+        if answers.rows.saturating_mul(answers.columns.len()) <= ANSWER_VALUE_COUNT_KEPT_MAX {
+            self.answers.replace(answers);
+        }
+    }
+
     /// Shapes beyond the limit start the table anew: traffic that repeats fills it again at once.
     fn keep(&self, shape: Shape, plan: Rc<Plan>) {
         let mut plans = self.plans.borrow_mut();
@@ -56,5 +70,22 @@ impl Plans {
             plans.clear();
         }
         plans.insert(shape, plan);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tilekv_tile::AnswerColumn;
+
+    #[test]
+    fn the_memory_of_large_answers_is_given_up() {
+        for (rows, is_kept) in
+            [(ANSWER_VALUE_COUNT_KEPT_MAX, true), (ANSWER_VALUE_COUNT_KEPT_MAX + 1, false)]
+        {
+            let plans = Plans::default();
+            plans.return_answers(Answers { rows, columns: vec![AnswerColumn::default()] });
+            assert_eq!(plans.lend_answers().columns.len() == 1, is_kept, "{rows} values");
+        }
     }
 }

@@ -53,7 +53,7 @@ pub enum Values {
 }
 
 /// The answers of one selector, one per row of the request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct AnswerColumn {
     /// The values.
     pub values: Values,
@@ -66,7 +66,7 @@ pub struct AnswerColumn {
 }
 
 /// The answers of a read: a column per selector, a row per entity.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answers {
     /// How many rows each column has.
     pub rows: usize,
@@ -100,6 +100,13 @@ impl Status {
 impl fmt::Display for Status {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
+    }
+}
+
+impl Default for Values {
+    /// An empty column of any values.
+    fn default() -> Self {
+        Self::Any(Vec::new())
     }
 }
 
@@ -146,6 +153,26 @@ impl Values {
             (Self::Any(values), value) => values.push(value),
             (_, value) => self.promoted().push(value),
         }
+    }
+
+    /// As [`Values::push`] of a count.
+    #[inline]
+    pub(crate) fn push_count(&mut self, count: u64) {
+        match (&mut *self, i64::try_from(count)) {
+            (Self::Int { values, valid }, Ok(count)) => push_present(values, valid, count),
+            _ => self.push(Value::from(count)),
+        }
+    }
+
+    /// As [`Values::push`] of a double or nil.
+    #[inline]
+    pub(crate) fn push_double(&mut self, double: Option<f64>) {
+        if let Self::Double { values, valid } = self {
+            values.push(double.unwrap_or(0.0));
+            valid.push(double.is_some());
+            return;
+        }
+        self.push(double.map_or(Value::Nil, Value::Double));
     }
 
     /// The value of a row.

@@ -31,6 +31,19 @@ pub struct TileRow<'a> {
     pub accumulator: &'a Accumulator,
 }
 
+/// The start of a tile over the tile size: what blocks store, worked out once for many blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TileNumber(i64);
+
+impl TileNumber {
+    /// The first tile of `span` milliseconds that does not start before `timestamp`.
+    #[inline]
+    pub fn first_from(timestamp: i64, span: i64) -> Self {
+        let tile = timestamp / span;
+        Self(tile + i64::from(tile * span < timestamp))
+    }
+}
+
 /// An encoded block, checked so far that no access goes out of bounds.
 #[derive(Debug, Clone)]
 pub struct Block<'a> {
@@ -188,9 +201,12 @@ impl<'a> Block<'a> {
     /// How many tiles start before `timestamp`, in milliseconds.
     #[inline]
     pub fn lower_bound(&self, timestamp: i64) -> usize {
-        // The first tile index whose start is not before the timestamp.
-        let tile = timestamp / self.tile_span;
-        let ceiling = tile + i64::from(tile * self.tile_span < timestamp);
+        self.lower_bound_of(TileNumber::first_from(timestamp, self.tile_span))
+    }
+
+    /// How many tiles come before the tile with this number.
+    #[inline]
+    pub fn lower_bound_of(&self, TileNumber(ceiling): TileNumber) -> usize {
         if self.starts.is_widest() {
             return self.starts.words_below(ceiling, self.tile_count);
         }

@@ -2,6 +2,7 @@
 //! It knows nothing of windows, statuses or replies.
 
 use crate::accumulator::Accumulator;
+use crate::answer::Values;
 use crate::component::{Component, ComponentKind, components_of};
 use crate::expression::Function;
 use crate::float_sum::FloatSum;
@@ -48,6 +49,22 @@ impl Finisher {
             }
             Function::Min | Function::Max => self.extreme(accumulator),
             Function::First | Function::Last => self.entry(accumulator),
+        }
+    }
+
+    /// Appends the value of [`Finisher::finish`] to a column of answers.
+    #[inline]
+    pub fn push(&self, accumulator: &Accumulator, values: &mut Values) {
+        match (self.function, self.slot.kind) {
+            (Function::CountRows | Function::Count, _) => {
+                values.push_count(self.count(accumulator))
+            }
+            (Function::Sum, ComponentKind::SumF64) => {
+                let is_present = self.count(accumulator) != 0;
+                let sum = FloatSum::from_words(self.slot.get(&accumulator.words));
+                values.push_double(is_present.then(|| sum.nearest()));
+            }
+            _ => values.push(self.finish(accumulator)),
         }
     }
 

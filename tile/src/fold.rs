@@ -37,7 +37,13 @@ impl Block<'_> {
     }
 
     #[inline]
-    fn fold_slot(&self, source: &Slot, range: Range<usize>, slot: &Slot, into: &mut Accumulator) {
+    pub(crate) fn fold_slot(
+        &self,
+        source: &Slot,
+        range: Range<usize>,
+        slot: &Slot,
+        into: &mut Accumulator,
+    ) {
         match source.kind {
             ComponentKind::Rows | ComponentKind::Count => {
                 let sum = self.lane(source, 0).sum_unsigned(range);

@@ -238,6 +238,39 @@ impl<'a> Lane<'a> {
         (-EXACT_MAX..=EXACT_MAX).contains(&sum).then(|| self.scale.value_of(sum))
     }
 
+    /// What deltas of at most 4 bytes are added to, where the words are integers.
+    #[inline]
+    pub(crate) fn narrow_base(&self) -> Option<i64> {
+        self.is_narrow().then_some(self.base)
+    }
+
+    /// What deltas of at most 4 bytes are added to, where the words are doubles that are integers
+    /// over a power of two.
+    #[inline]
+    pub(crate) fn exact_base(&self) -> Option<i64> {
+        let is_narrow = !self.descriptor.has_holes() && self.descriptor.delta_width() <= 4;
+        let is_binary = self.descriptor.is_scaled() && self.scale.is_binary();
+        (is_narrow && is_binary).then_some(self.base)
+    }
+
+    /// The double that an integer of a lane with an [`Lane::exact_base`] stands for.
+    #[inline]
+    pub(crate) fn exact_value(&self, integer: i64) -> f64 {
+        self.scale.value_of(integer)
+    }
+
+    /// Fills `sums` with the running sums of the deltas of `range`, which is as long.
+    #[inline]
+    pub(crate) fn running_sums(&self, range: Range<usize>, sums: &mut [u64]) {
+        for_deltas!(self, range, deltas => {
+            let mut sum: u64 = 0;
+            for (delta, running) in deltas.zip(sums) {
+                sum = sum.wrapping_add(delta);
+                *running = sum;
+            }
+        }, constant => sums.fill(0));
+    }
+
     /// The least word of a `range` that is not empty, if words sort as their deltas do.
     #[inline]
     pub(crate) fn least(&self, range: Range<usize>) -> Option<u64> {

@@ -23,6 +23,7 @@ pub struct Layout {
     /// The words of an empty state.
     identity: Box<[u64]>,
     side_count: usize,
+    is_chainable: bool,
     /// The lanes of a block, in the order of the slots.
     lanes: Box<[LaneShape]>,
 }
@@ -102,6 +103,13 @@ impl Layout {
     /// The id of a component, if the layout has it.
     pub fn find(&self, component: Component) -> Option<ComponentId> {
         self.position(component).map(|at| self.components[at].0)
+    }
+
+    /// Whether each component of a state can go on from that of another state by itself: all do
+    /// but moments, which need the counts of both parts, and what lies in sides.
+    #[inline]
+    pub fn is_chainable(&self) -> bool {
+        self.is_chainable
     }
 
     /// Words of 64 bits in a state.
@@ -193,6 +201,7 @@ impl Layout {
             order: Box::default(),
             identity: Box::default(),
             side_count: 0,
+            is_chainable: false,
             lanes: Box::default(),
         };
         layout.place(&sources);
@@ -220,6 +229,8 @@ impl Layout {
             lanes.extend(lane_shapes(component.kind));
             self.side_count += usize::from(has_side(component.kind));
         }
+        let has_moments = slots.iter().any(|slot| slot.kind == ComponentKind::Moments);
+        self.is_chainable = !has_moments && self.side_count == 0;
         self.slots = slots.into_boxed_slice();
         self.identity = identity.into_boxed_slice();
         self.lanes = lanes.into_boxed_slice();

@@ -35,6 +35,7 @@ mod rows;
 mod scalar;
 mod seal;
 mod selector;
+mod sweep;
 mod time;
 mod value;
 mod view;
@@ -42,7 +43,7 @@ mod window;
 
 pub use accumulator::{Accumulator, decode_accumulator, encode_accumulator};
 pub use answer::{AnswerColumn, Answers, Status, Values, WindowBounds};
-pub use block::{Block, TileRow, encode_block};
+pub use block::{Block, TileNumber, TileRow, encode_block};
 pub use component::{Component, ComponentId, ComponentKind, components_of};
 pub use coverage::Coverage;
 pub use draft::accumulator_from_partials;
@@ -55,6 +56,7 @@ pub use rows::{After, Cells, ProducerStamp, Rows, TypedColumn, check_entity};
 pub use scalar::{ColumnType, Scalar, check_scalar, parse_scalar};
 pub use seal::{KnownWalk, SealSet, check_tile_range};
 pub use selector::{Selector, ViewSelector, WindowLength};
+pub use sweep::{Piece, Sweep};
 pub use time::{Span, Timestamp, floor_to};
 pub use value::Value;
 pub use view::{

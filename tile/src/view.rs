@@ -174,8 +174,11 @@ impl ViewDefinition {
     pub fn entity_check(&self, entity: &[u8]) -> Result<(), TileError> {
         check_entity(entity)?;
         let key_count = self.keys.len();
+        if key_count == 1 {
+            return Ok(());
+        }
         let separator_count = entity.iter().filter(|byte| **byte == KEY_SEPARATOR).count();
-        if key_count == 1 || separator_count + 1 == key_count {
+        if separator_count + 1 == key_count {
             return Ok(());
         }
         let names: Vec<&str> = self.keys.iter().map(Identifier::as_str).collect();

@@ -6,6 +6,7 @@ use crate::accumulator::{Accumulator, decode_accumulator, encode_accumulator};
 use crate::block::{Block, TileRow, encode_block};
 use crate::component::ComponentId;
 use crate::layout::Layout;
+use crate::sweep::{Piece, Sweep};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -113,6 +114,57 @@ proptest! {
             let expected = tiles.keys().filter(|&&start| start < timestamp).count();
             prop_assert_eq!(block.lower_bound(timestamp), expected);
         }
+    }
+
+    #[test]
+    fn a_sweep_folds_each_piece_as_if_alone(
+        rows in any_rows(),
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..6),
+    ) {
+        let layout = layout_of(&features());
+        let tiles = tiles_of(&layout, &rows);
+        let bytes = encoded(&layout, &tiles, 0, &[]);
+        let block = Block::parse(&bytes, &layout, SPAN).unwrap();
+        let mut cuts = cuts;
+        cuts.sort_by_key(|(cut, _)| std::cmp::Reverse(cut.index(tiles.len() + 1)));
+        let mut end = tiles.len();
+        let pieces: Vec<Piece> = cuts.iter().enumerate().map(|(state, (cut, continues))| {
+            let piece_end = if *continues { end } else { tiles.len() };
+            let piece = Piece { tiles: cut.index(tiles.len() + 1)..piece_end, state, continues: *continues };
+            end = piece.tiles.start;
+            piece
+        }).collect();
+        let mut sweep = Sweep::default();
+        // States that hold something already, to be added to.
+        let mut whole = layout.empty();
+        block.fold(&layout, 0..block.len(), &mut whole);
+        let mut expected = vec![whole; pieces.len()];
+        let mut merged = expected.clone();
+        for piece in &pieces {
+            block.fold(&layout, piece.tiles.clone(), &mut expected[piece.state]);
+        }
+        sweep.merge(&block, &layout, &pieces, &mut merged);
+        prop_assert_eq!(merged, expected);
+        let plain: Vec<ComponentId> = layout
+            .components()
+            .iter()
+            .filter(|(id, _)| layout.project(&[*id]).is_chainable())
+            .map(|(id, _)| *id)
+            .collect();
+        let plain = layout.project(&plain);
+        let mut chained = vec![plain.empty(); pieces.len()];
+        for state in &mut chained {
+            block.fold(&plain, 0..block.len(), state);
+        }
+        let mut expected: Vec<Accumulator> = Vec::new();
+        for piece in &pieces {
+            let before = expected.last().filter(|_| piece.continues).cloned();
+            let mut state = before.unwrap_or_else(|| plain.empty());
+            block.fold(&plain, piece.tiles.clone(), &mut state);
+            expected.push(state);
+        }
+        sweep.chain(&block, &plain, &pieces, &mut chained);
+        prop_assert_eq!(chained, expected);
     }
 
     #[test]
