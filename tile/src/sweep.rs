@@ -53,7 +53,13 @@ impl Sweep {
         pieces: &[Piece],
         states: &mut [Accumulator],
     ) {
-        self.fold(block, layout, Begin::Kept, pieces, states);
+        if layout.is_chainable() {
+            return self.fold(block, layout, Begin::Kept, pieces, states);
+        }
+        // Moments need the count of all that their state holds so far.
+        for piece in pieces {
+            block.fold(layout, piece.tiles.clone(), &mut states[piece.state]);
+        }
     }
 
     /// As [`Sweep::merge`] for states that hold nothing yet, whatever they are given with; those of

@@ -84,6 +84,20 @@ fn tiles_far_apart_on_both_sides_of_the_epoch_are_found() {
     assert_eq!((block.lower_bound(i64::MIN), block.lower_bound(i64::MAX)), (0, starts.len()));
 }
 
+/// Pieces from each cut up to where the piece before began, or to the end.
+fn pieces_of(mut cuts: Vec<(prop::sample::Index, bool)>, tile_count: usize) -> Vec<Piece> {
+    let position = |cut: &prop::sample::Index| cut.index(tile_count + 1);
+    cuts.sort_by_key(|(cut, _)| std::cmp::Reverse(position(cut)));
+    let mut end = tile_count;
+    let mut pieces = Vec::new();
+    for (state, (cut, continues)) in cuts.into_iter().enumerate() {
+        let tiles = position(&cut)..if continues { end } else { tile_count };
+        end = tiles.start;
+        pieces.push(Piece { tiles, state, continues });
+    }
+    pieces
+}
+
 proptest! {
     #[test]
     fn a_block_gives_back_its_tiles(
@@ -125,26 +139,8 @@ proptest! {
         let tiles = tiles_of(&layout, &rows);
         let bytes = encoded(&layout, &tiles, 0, &[]);
         let block = Block::parse(&bytes, &layout, SPAN).unwrap();
-        let mut cuts = cuts;
-        cuts.sort_by_key(|(cut, _)| std::cmp::Reverse(cut.index(tiles.len() + 1)));
-        let mut end = tiles.len();
-        let pieces: Vec<Piece> = cuts.iter().enumerate().map(|(state, (cut, continues))| {
-            let piece_end = if *continues { end } else { tiles.len() };
-            let piece = Piece { tiles: cut.index(tiles.len() + 1)..piece_end, state, continues: *continues };
-            end = piece.tiles.start;
-            piece
-        }).collect();
+        let pieces = pieces_of(cuts, tiles.len());
         let mut sweep = Sweep::default();
-        // States that hold something already, to be added to.
-        let mut whole = layout.empty();
-        block.fold(&layout, 0..block.len(), &mut whole);
-        let mut expected = vec![whole; pieces.len()];
-        let mut merged = expected.clone();
-        for piece in &pieces {
-            block.fold(&layout, piece.tiles.clone(), &mut expected[piece.state]);
-        }
-        sweep.merge(&block, &layout, &pieces, &mut merged);
-        prop_assert_eq!(merged, expected);
         let plain: Vec<ComponentId> = layout
             .components()
             .iter()
@@ -152,6 +148,20 @@ proptest! {
             .map(|(id, _)| *id)
             .collect();
         let plain = layout.project(&plain);
+        // Two pieces to a state, which holds something before.
+        for layout in [&layout, &plain] {
+            let mut whole = layout.empty();
+            block.fold(layout, 0..block.len(), &mut whole);
+            let mut expected = vec![whole; pieces.len()];
+            let mut merged = expected.clone();
+            let halved = |piece: &Piece| Piece { state: piece.state / 2, ..piece.clone() };
+            let pieces: Vec<Piece> = pieces.iter().map(halved).collect();
+            for piece in &pieces {
+                block.fold(layout, piece.tiles.clone(), &mut expected[piece.state]);
+            }
+            sweep.merge(&block, layout, &pieces, &mut merged);
+            prop_assert_eq!(merged, expected);
+        }
         let mut chained = vec![plain.empty(); pieces.len()];
         for state in &mut chained {
             block.fold(&plain, 0..block.len(), state);
