@@ -236,8 +236,8 @@ impl Applied {
         self.changed = true;
         shared.jobs.write().record(CommittedJob::new(job, now_ms));
         self.catalog.update(job.view, |view| {
-            if job.is_sealing {
-                view.add_seal(job.from, job.to, now_ms);
+            if let Some(at) = job.sealed_at {
+                view.add_seal(job.from, job.to, at);
             }
             if job.mode == JobMode::Replace {
                 view.complete(usize::from(job.feature_count), job.from, job.to);

@@ -71,7 +71,9 @@ impl Jobs {
         if let Some(token) = &request.token {
             check_token(token)?;
             if let Some(known) = self.find_token(view.id, token, now_ms) {
-                return known.check_same(&request).map(|()| known.id);
+                known.check_same(&request)?;
+                self.find(now_ms, known.id)?;
+                return Ok(known.id);
             }
         }
         let mut open = self.open.lock();
@@ -218,16 +220,11 @@ impl Jobs {
         let version = self.context.shared.version.load_full();
         let open: Vec<Arc<OpenJob>> = self.open.lock().values().cloned().collect();
         for job in open {
-            let is_silent = job.expires_at() <= now_ms;
-            if !is_silent && job.view(&version).is_ok() {
-                continue;
+            if job.expires_at() <= now_ms {
+                self.give_up(&job, &self.counters.expired)?;
+            } else if job.view(&version).is_err() {
+                self.give_up(&job, &self.counters.aborted)?;
             }
-            // A job that a call is at work on is not silent.
-            let Ok(working) = job.take_writer() else { continue };
-            let writer = working.keep();
-            self.remove(&job, writer)?;
-            let counter = if is_silent { &self.counters.expired } else { &self.counters.aborted };
-            counter.fetch_add(1, Ordering::Relaxed);
         }
         self.open.lock().retain(|_, job| !job.is_over());
         Ok(())
@@ -285,7 +282,7 @@ impl Jobs {
                 job.touched_at.fetch_max(now_ms, Ordering::Relaxed);
                 return Ok(Some(job));
             }
-            self.expire(now_ms)?;
+            self.give_up(&job, &self.counters.expired)?;
         }
         match self.context.shared.jobs.read().get(id, now_ms) {
             Some(_) => Ok(None),
@@ -299,7 +296,6 @@ impl Jobs {
             job.view == view && job.token.as_ref() == Some(token) && now_ms < job.expires_at()
         };
         if let Some(job) = open.values().filter(|job| !job.is_over()).find(is_same) {
-            job.touched_at.fetch_max(now_ms, Ordering::Relaxed);
             return Some(KnownJob { id: job.id, from: job.from, to: job.to, mode: job.mode });
         }
         let jobs = self.context.shared.jobs.read();
@@ -317,6 +313,15 @@ impl Jobs {
                 return id;
             }
         }
+    }
+
+    /// Removes the job, unless a call is at work on it: then it is not silent.
+    fn give_up(&self, job: &Arc<OpenJob>, counter: &AtomicU64) -> Result<(), EngineError> {
+        let Ok(working) = job.take_writer() else { return Ok(()) };
+        let writer = working.keep();
+        self.remove(job, writer)?;
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn remove(

@@ -1,6 +1,7 @@
 //! Owns one open job: who works on its rows, when it is given up, and how it is handed to the
 //! writer and back. Knows nothing of other jobs.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -48,7 +49,6 @@ pub(crate) enum Slot {
 }
 
 /// A job whose rows are durable and not yet published. Dropping it opens the job again.
-#[derive(Debug)]
 pub struct SealedJob {
     pub(crate) job: Arc<OpenJob>,
     /// Given back to the job if the commit is refused.
@@ -186,8 +186,8 @@ impl SealedJob {
         self.segment.as_ref()
     }
 
-    /// The commit as the log holds it.
-    pub(crate) fn record(&self) -> JobRecord<'_> {
+    /// The commit as the log holds it, staged at `now_ms`.
+    pub(crate) fn record(&self, now_ms: i64) -> JobRecord<'_> {
         let Some(writer) = &self.writer else {
             unreachable!("the rows are given back only when the commit is over");
         };
@@ -198,7 +198,7 @@ impl SealedJob {
             from: self.job.from,
             to: self.job.to,
             mode: self.job.mode,
-            is_sealing: self.seals,
+            sealed_at: self.seals.then_some(now_ms),
             rows: writer.rows,
             feature_count: self.job.feature_count,
             oldest: writer.oldest,
@@ -212,6 +212,12 @@ impl SealedJob {
         self.writer = None;
         *self.job.slot.lock() = Slot::Committed;
         self.counters.committed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for SealedJob {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "sealed job {}", self.job.id)
     }
 }
 

@@ -81,17 +81,17 @@ impl Engine {
         let now_ms = self.advance_clock(now_ms);
         self.check_backlog()?;
         let (id, name) = job.view();
-        let record = job.record();
+        let record = job.record(now_ms);
         let Some(view) = self.staged.catalog.view(id) else {
             return Err(EngineError::NoView(name.to_string()));
         };
-        if record.is_sealing {
+        if record.sealed_at.is_some() {
             view.seals.check_room()?;
         }
         self.pending.push(|out| put_commit_job(out, &record));
         let (from, to) = (record.from, record.to);
-        if record.is_sealing {
-            self.staged.catalog.update(id, |view| view.add_seal(from, to, now_ms));
+        if let Some(at) = record.sealed_at {
+            self.staged.catalog.update(id, |view| view.add_seal(from, to, at));
         }
         if let Some(segment) = job.segment() {
             self.applied.stage_segment(Arc::clone(segment));

@@ -50,7 +50,8 @@ pub(crate) struct JobRecord<'a> {
     pub(crate) from: i64,
     pub(crate) to: i64,
     pub(crate) mode: JobMode,
-    pub(crate) is_sealing: bool,
+    /// When its range is sealed, in milliseconds; none where it is not.
+    pub(crate) sealed_at: Option<i64>,
     /// Rows and tiles that the job took.
     pub(crate) rows: u64,
     /// How many of the view's features the job's rows were given to.
@@ -198,7 +199,7 @@ pub(crate) fn put_commit_job(out: &mut Vec<u8>, job: &JobRecord<'_>) {
     out.put_i64(job.from);
     out.put_i64(job.to);
     out.put_u8(u8::from(job.mode == JobMode::Replace));
-    out.put_u8(u8::from(job.is_sealing));
+    out.put_option(job.sealed_at);
     out.put_u64(job.rows);
     out.put_u16(job.feature_count);
     out.put_option(job.oldest);
@@ -218,7 +219,7 @@ fn decode_job<'a>(view: ViewId, fields: &mut Fields<'a>) -> Result<JobRecord<'a>
         from: fields.i64()?,
         to: fields.i64()?,
         mode: if fields.flag("mode")? { JobMode::Replace } else { JobMode::Merge },
-        is_sealing: fields.flag("sealing")?,
+        sealed_at: fields.option("sealed at")?,
         rows: fields.u64()?,
         feature_count: fields.u16()?,
         oldest: fields.option("oldest tile")?,

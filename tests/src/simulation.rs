@@ -10,6 +10,7 @@ pub mod definitions;
 pub mod dice;
 pub mod driver;
 pub mod faults;
+pub mod jobs;
 pub mod judge;
 pub mod model;
 pub mod partials;

@@ -146,7 +146,8 @@ impl Actions {
         Some(ProducerStamp { id, sequence, after })
     }
 
-    fn events(&mut self, dice: &mut Dice, model: &Model, view: &ModelView, now: i64) -> Action {
+    /// Events of a view, around `now`.
+    pub fn events(&mut self, dice: &mut Dice, model: &Model, view: &ModelView, now: i64) -> Action {
         let is_single = dice.one_in(3);
         let row_count = match dice.weighed(&[20, 1, 1]) {
             _ if is_single => 1,
@@ -174,7 +175,8 @@ impl Actions {
         Action { write, meaning: Meaning::Rows(rows, flaw) }
     }
 
-    fn tile(
+    /// A tile of a view, near `now`, to be set or merged.
+    pub fn tile(
         &mut self,
         dice: &mut Dice,
         model: &Model,

@@ -33,7 +33,7 @@ pub fn definition(dice: &mut Dice, name: &str) -> ViewDefinition {
         seal: *dice.pick(&SEALS),
         max_lag: max_lag(dice, tile),
         late: *dice.pick(&LATES),
-        min_rows: 0,
+        min_rows: *dice.pick(&[0, 0, 0, 2]),
         levels: dice.one_in(4).then(|| vec![span(tile * 10), span(tile * 60)]),
         keys: (0..key_count).map(|at| identifier(&format!("key_{at}"))).collect(),
         columns,

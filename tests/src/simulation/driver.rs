@@ -5,6 +5,7 @@ use crate::simulation::actions::Actions;
 use crate::simulation::book::Book;
 use crate::simulation::check::{Check, Question, some_range};
 use crate::simulation::dice::Dice;
+use crate::simulation::jobs::OpenJob;
 use crate::simulation::judge::{Action, Refusal, Verdict, judge, number};
 use crate::simulation::model::{Effect, ModelView};
 use crate::simulation::questions::question;
@@ -12,7 +13,8 @@ use crate::simulation::totals::Totals;
 use std::sync::Arc;
 use tilekv_engine::disk::{Durability, SimDisk, SimFaults};
 use tilekv_engine::{
-    Engine, EngineError, EngineOptions, Outcome, Plan, Prepared, Reader, Task, TaskResult, Write,
+    Engine, EngineError, EngineOptions, JobId, Outcome, Plan, Prepared, Reader, Task, TaskResult,
+    Write,
 };
 
 /// Why a step ended early.
@@ -42,6 +44,10 @@ pub struct Simulation {
     plan: Option<(Question, Plan)>,
     /// Stamped writes that were taken, to be sent again.
     sent: Vec<Action>,
+    /// Jobs that are open.
+    pub(crate) jobs: Vec<OpenJob>,
+    /// Every job that was ever begun.
+    pub(crate) job_ids: Vec<JobId>,
     /// Whether the disk has a bound now.
     pub(crate) is_squeezed: bool,
     /// Input/output errors that the disk had given when the store was last opened.
@@ -73,7 +79,7 @@ impl Simulation {
             frozen_count_max: dice.count(2, 4),
             segment_count_max: dice.count(1, 3),
             log_file_bytes_max: *dice.pick(&[16 << 10, 32 << 10, 128 << 10]),
-            job_bytes_max: 64 << 10,
+            job_bytes_max: *dice.pick(&[1, 4 << 10, 64 << 10]),
             job_count_max: 8,
             producer_count_max: 10_000,
             hash_seed: dice.word(),
@@ -92,6 +98,8 @@ impl Simulation {
             done: Vec::new(),
             plan: None,
             sent: Vec::new(),
+            jobs: Vec::new(),
+            job_ids: Vec::new(),
             is_squeezed: false,
             errors_seen: 0,
             totals: Totals::default(),
@@ -123,7 +131,8 @@ impl Simulation {
     }
 
     fn operation(&mut self) -> Result<(), Stop> {
-        match self.dice.weighed(&[3_800, 1_500, 2_300, 500, 150, 150, 400, 500, 500, 100, 200]) {
+        match self.dice.weighed(&[3_800, 1_500, 2_300, 500, 150, 150, 400, 500, 500, 100, 200, 500])
+        {
             0 => self.write(),
             1 => self.commit(),
             2 => self.read(),
@@ -134,7 +143,8 @@ impl Simulation {
             7 => self.run_task(),
             8 => self.finish_task(),
             9 => self.rare(),
-            _ => self.copy_tile(),
+            10 => self.copy_tile(),
+            _ => self.job(),
         }
     }
 
@@ -298,6 +308,7 @@ impl Simulation {
             Err(EngineError::NoSpace(_)) if self.is_squeezed => {
                 self.totals.add("commits without space");
                 self.book.discard();
+                self.settle_jobs(false);
                 return Ok(());
             }
             Err(error) => return Err(Stop::Fatal(error)),
@@ -307,6 +318,7 @@ impl Simulation {
             self.book.proven_end = self.book.proven_end.max(durable);
         }
         self.book.acknowledge();
+        self.settle_jobs(true);
         let (end, durable) = (self.engine().next_lsn().number(), self.durable());
         if end != begin + records {
             return Err(Stop::Differs(format!("{records} records went from LSN {begin} to {end}")));
@@ -574,6 +586,7 @@ impl Simulation {
         self.tasks.clear();
         self.done.clear();
         self.plan = None;
+        self.forget_jobs();
         if let Some(engine) = self.engine.take() {
             let counters = engine.counters();
             self.totals.add_many("flushes", counters.flushes);

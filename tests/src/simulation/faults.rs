@@ -117,6 +117,7 @@ impl Simulation {
                 check.question(&asked, None, &mut self.totals)?;
             }
         }
+        self.check_jobs()?;
         self.check_locked()
     }
 

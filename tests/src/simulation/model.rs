@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tilekv_engine::JobId;
 use tilekv_tile::{ColumnType, Function, Identifier, Name, ViewDefinition, floor_to};
 
 /// One value of a row, in units that add up exactly.
@@ -146,6 +147,8 @@ pub type Tiles = BTreeMap<i64, Vec<Entry>>;
 /// One view.
 #[derive(Debug, Clone)]
 pub struct ModelView {
+    /// Which view this is: a name may be given again.
+    pub serial: u64,
     /// As created and altered.
     pub definition: ViewDefinition,
     /// The time for which each feature has no complete data: from, to.
@@ -167,8 +170,9 @@ pub struct ModelView {
 }
 
 impl ModelView {
-    fn new(definition: ViewDefinition) -> Self {
+    fn new(definition: ViewDefinition, serial: u64) -> Self {
         Self {
+            serial,
             gaps: vec![Vec::new(); definition.features.len()],
             definition,
             seals: Vec::new(),
@@ -216,6 +220,28 @@ impl ModelView {
     #[must_use]
     pub fn feature_at(&self, name: &Identifier) -> Option<usize> {
         self.definition.feature(name).map(|(at, _)| at)
+    }
+
+    fn publish(&mut self, job: &JobEffect) {
+        if job.is_replacing {
+            for tiles in self.entities.values_mut() {
+                tiles.retain(|start, _| *start < job.from || job.to <= *start);
+            }
+            for gaps in self.gaps.iter_mut().take(job.features) {
+                let parts =
+                    |(from, to): (i64, i64)| [(from, to.min(job.from)), (from.max(job.to), to)];
+                *gaps = gaps.drain(..).flat_map(parts).filter(|(from, to)| from < to).collect();
+            }
+        }
+        self.seals.extend(job.seal);
+        for (entity, start) in &job.tiles {
+            self.entities.entry(entity.clone()).or_default().entry(*start).or_default();
+        }
+        for (entity, start, entry) in &job.rows {
+            let tiles = self.entities.entry(entity.clone()).or_default();
+            tiles.entry(*start).or_default().push(entry.clone());
+        }
+        job.times.iter().for_each(|time| self.saw(*time));
     }
 
     fn saw(&mut self, timestamp: i64) {
@@ -298,6 +324,35 @@ pub enum Effect {
     },
     /// Seals change.
     Seal(Name, SealChange),
+    /// A job is published.
+    Job(Arc<JobEffect>),
+}
+
+/// What a job's commit changes.
+#[derive(Debug)]
+pub struct JobEffect {
+    /// The job.
+    pub id: JobId,
+    /// Its view.
+    pub view: Name,
+    /// Whether what its range held before goes.
+    pub is_replacing: bool,
+    /// The first millisecond of its range.
+    pub from: i64,
+    /// The first millisecond after it.
+    pub to: i64,
+    /// How many of the view's features its rows were given to from its beginning.
+    pub features: usize,
+    /// The seal that it makes.
+    pub seal: Option<SealChange>,
+    /// Tiles that come to be, with their entities.
+    pub tiles: Vec<(Bytes, i64)>,
+    /// What joins them.
+    pub rows: Vec<(Bytes, i64, Entry)>,
+    /// Rows and tiles taken.
+    pub taken: u64,
+    /// Their times.
+    pub times: Vec<i64>,
 }
 
 /// All that a store should hold.
@@ -307,6 +362,10 @@ pub struct Model {
     pub views: BTreeMap<Name, ModelView>,
     /// Every producer of every view.
     pub producers: BTreeMap<(Name, Bytes), Progress>,
+    /// Every job that was committed: the rows that it took, and when.
+    pub jobs: BTreeMap<JobId, (u64, i64)>,
+    /// How many views were ever created.
+    pub views_made: u64,
 }
 
 impl Model {
@@ -324,7 +383,8 @@ impl Model {
     pub fn apply(&mut self, effect: &Effect, now: i64) {
         match effect {
             Effect::Create(definition) => {
-                let view = ModelView::new(definition.clone());
+                let view = ModelView::new(definition.clone(), self.views_made);
+                self.views_made += 1;
                 self.views.insert(definition.name.clone(), view);
             }
             Effect::Alter { definition, gap_of_new, gap_of_all, reclaimed_below } => {
@@ -369,7 +429,18 @@ impl Model {
                 }
             }
             Effect::Seal(view, change) => self.view(view).seals.push(*change),
+            Effect::Job(job) => {
+                self.jobs.insert(job.id, (job.taken, now));
+                self.view(&job.view).publish(job);
+            }
         }
+    }
+
+    /// The rows that a committed job took, unless that is forgotten.
+    #[must_use]
+    pub fn job_rows(&self, id: JobId, now: i64) -> Option<u64> {
+        let (rows, committed_at) = self.jobs.get(&id)?;
+        (now < committed_at + JOB_EXPIRY_MS).then_some(*rows)
     }
 
     fn note(&mut self, view: &Name, stamp: Option<&Stamp>, now: i64) {
@@ -389,6 +460,9 @@ impl Model {
 
 /// Columns of a view that the model can tell apart.
 pub const COLUMN_COUNT_MAX: usize = 7;
+
+/// How long a committed job is remembered: the stated 7 days.
+const JOB_EXPIRY_MS: i64 = 7 * 24 * 3_600_000;
 
 /// How long a silent producer is remembered: the stated 30 days.
 pub const PRODUCER_EXPIRY_MS: i64 = 30 * 24 * 3_600_000;

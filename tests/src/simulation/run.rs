@@ -148,7 +148,7 @@ pub fn needed() -> Vec<&'static str> {
     needed
 }
 
-const NEEDED: [&str; 60] = [
+const NEEDED: [&str; 76] = [
     "operations",
     "values compared",
     "partials compared",
@@ -206,6 +206,22 @@ const NEEDED: [&str; 60] = [
     "entry errors",
     "operations without space",
     "writes astray",
+    "jobs begun",
+    "jobs found by their token",
+    "jobs looked up",
+    "jobs aborted",
+    "jobs timed out",
+    "jobs of dropped views",
+    "jobs lost in a restart",
+    "job rows",
+    "job rows sent again",
+    "job rows refused",
+    "job rows without space",
+    "job commits refused",
+    "job commits without space",
+    "replacing jobs committed",
+    "merging jobs committed",
+    "sealed jobs opened again",
     "seeds that are durable always",
     "seeds that are durable at intervals",
     "seeds that are never made durable",
