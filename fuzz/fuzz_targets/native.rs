@@ -12,6 +12,9 @@ fuzz_target!(|data: &[u8]| {
     let mut stream = BytesMut::from(data.strip_prefix(&preamble()).unwrap_or(data));
     while let Ok(Some(frame)) = FrameParser.parse(&mut stream, &limits) {
         if let Ok(request) = Request::decode(&frame, &limits) {
+            if let Request::Put(put) = &request {
+                let _ = put.read();
+            }
             let mut again = BytesMut::new();
             request.encode(frame.request_id, &mut again).expect("what was decoded can be encoded");
             let back = FrameParser.parse(&mut again, &limits).expect("a frame").expect("whole");

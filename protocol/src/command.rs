@@ -3,6 +3,7 @@
 
 mod connection;
 mod cursor;
+mod job;
 mod seal;
 mod server;
 mod table;
@@ -17,6 +18,8 @@ use tilekv_tile::Name;
 pub use connection::{
     ClientCommand, ConnectionCommand, Credentials, Hello, KillFilter, KillForm, ReplyMode, Switch,
 };
+pub(crate) use job::check_job_tile;
+pub use job::{JobBegin, JobCommand, JobCommit, JobContent, JobMode, JobPut, JobTile};
 pub use seal::{SealCommand, SealRange};
 pub use server::{CommandQuery, ConfigCommand, ServerCommand, ShutdownMode};
 pub use table::{CommandFlag, CommandSpec, KeyPositions, command_reply, commands, find_command};
@@ -47,6 +50,8 @@ pub enum Command {
     Window(WindowCommand),
     /// Seals.
     Seal(SealCommand),
+    /// Jobs.
+    Job(JobCommand),
 }
 
 /// A producer's write that was refused before it reached the store. The server remembers it: the

@@ -29,6 +29,9 @@ pub const PLAN_GROUPS_MAX: usize = 256;
 /// Bytes of a producer id.
 pub const PRODUCER_ID_BYTES_MAX: usize = 1024;
 
+/// Bytes of the ID token of a job.
+pub const JOB_TOKEN_BYTES_MAX: usize = 1024;
+
 /// What one connection may announce. A field per limit; the server uses
 /// [`Limits::before_authentication`] until the peer has proved who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,4 +3,5 @@
 mod commands;
 mod corpus;
 mod document;
+mod jobs;
 mod native;

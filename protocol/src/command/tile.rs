@@ -200,6 +200,14 @@ fn madd_body(cursor: &mut Cursor<'_>, null: Option<Bytes>) -> Result<(Name, Rows
     if !cursor.take_keyword("COLUMNS") {
         return Err(cursor.unexpected("PRODUCER, AFTER, NULL or COLUMNS"));
     }
+    Ok((view, take_row_table(cursor, null)?))
+}
+
+/// `n name.. ROWS m (entity ts value..)..`, up to the end of the command.
+pub(super) fn take_row_table(
+    cursor: &mut Cursor<'_>,
+    null: Option<Bytes>,
+) -> Result<Rows, ErrorReply> {
     let columns = cursor.identifiers("COLUMNS")?;
     check_bound("columns", columns.len(), COLUMNS_MAX)?;
     if !cursor.take_keyword("ROWS") {
@@ -210,13 +218,13 @@ fn madd_body(cursor: &mut Cursor<'_>, null: Option<Bytes>) -> Result<(Name, Rows
     check_bound("rows", rows, WRITE_ROWS_MAX)?;
     if cursor.remaining() != rows * width {
         return Err(ErrorReply::usage(format!(
-            "TILE.MADD: ROWS announces {rows} rows of {width} arguments each (entity, timestamp \
+            "{}: ROWS announces {rows} rows of {width} arguments each (entity, timestamp \
              and a value for each column), but {} arguments follow",
+            cursor.command(),
             cursor.remaining()
         )));
     }
-    let rows = take_rows(cursor.arguments(), cursor.position(), rows, columns, null)?;
-    Ok((view, rows))
+    take_rows(cursor.arguments(), cursor.position(), rows, columns, null)
 }
 
 /// Rows that are known to be there, from an index on.
@@ -456,7 +464,11 @@ fn entity_at(arguments: &Arguments, index: usize) -> Result<Bytes, ErrorReply> {
     Ok(bytes_at(arguments, index))
 }
 
-fn timestamp_at(arguments: &Arguments, index: usize, what: &str) -> Result<i64, ErrorReply> {
+pub(super) fn timestamp_at(
+    arguments: &Arguments,
+    index: usize,
+    what: &str,
+) -> Result<i64, ErrorReply> {
     match Timestamp::parse(argument(arguments, index)) {
         Ok(timestamp) => Ok(timestamp.millis()),
         Err(error) => Err(ErrorReply::bad_value(format!("{what}: {error}"))),
@@ -464,21 +476,21 @@ fn timestamp_at(arguments: &Arguments, index: usize, what: &str) -> Result<i64, 
 }
 
 /// An argument that the command's arity or a checked count guarantees.
-fn argument(arguments: &Arguments, index: usize) -> &[u8] {
+pub(super) fn argument(arguments: &Arguments, index: usize) -> &[u8] {
     let Some(found) = arguments.get(index) else {
         unreachable!("the number of arguments was checked")
     };
     found
 }
 
-fn bytes_at(arguments: &Arguments, index: usize) -> Bytes {
+pub(super) fn bytes_at(arguments: &Arguments, index: usize) -> Bytes {
     let Some(found) = arguments.bytes(index) else {
         unreachable!("the number of arguments was checked")
     };
     found
 }
 
-fn check_bound(what: &str, found: usize, allowed: usize) -> Result<(), ErrorReply> {
+pub(super) fn check_bound(what: &str, found: usize, allowed: usize) -> Result<(), ErrorReply> {
     if found <= allowed {
         return Ok(());
     }

@@ -31,13 +31,13 @@ pub(super) fn encode(write: &EventWrite, body: &mut Body<'_>) -> Result<(), Prot
     body.items("entities", rows.entities.iter().map(AsRef::as_ref));
     for (name, column) in rows.columns.iter().zip(columns) {
         body.pad();
-        encode_column(name, column, body);
+        encode_column(name.as_str(), column, body);
     }
     Ok(())
 }
 
 /// [NAT-42]
-fn encode_column(name: &Identifier, column: &TypedColumn, body: &mut Body<'_>) {
+pub(super) fn encode_column(name: &str, column: &TypedColumn, body: &mut Body<'_>) {
     let text_bytes = match column {
         TypedColumn::Str { values, .. } => values.iter().map(Bytes::len).sum(),
         _ => 0,
@@ -48,9 +48,9 @@ fn encode_column(name: &Identifier, column: &TypedColumn, body: &mut Body<'_>) {
         TypedColumn::Str { .. } => TYPE_STR,
     });
     body.u8(u8::from(column.valid().is_some()));
-    body.length16("column name", name.as_str().len());
+    body.length16("column name", name.len());
     body.length32("strings", text_bytes);
-    body.bytes(name.as_str().as_bytes());
+    body.bytes(name.as_bytes());
     body.pad();
     if let Some(valid) = column.valid() {
         body.bitmap(valid.iter().copied());
@@ -100,7 +100,7 @@ fn decode_columns(
     Ok((names, columns))
 }
 
-fn decode_column<'a>(
+pub(super) fn decode_column<'a>(
     payload: &mut Payload<'a>,
     row_count: usize,
 ) -> Result<(&'a [u8], TypedColumn), ProtocolError> {
@@ -140,7 +140,7 @@ fn decode_items(
     Ok((0..count).map(|index| joined.slice(item_range(&ends, index))).collect())
 }
 
-fn check_bound(what: &str, found: usize, allowed: usize) -> Result<(), ErrorReply> {
+pub(super) fn check_bound(what: &str, found: usize, allowed: usize) -> Result<(), ErrorReply> {
     if found <= allowed {
         return Ok(());
     }

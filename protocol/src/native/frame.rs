@@ -42,6 +42,8 @@ pub enum FrameKind {
     Set,
     /// Merges into a tile.
     Merge,
+    /// Gives rows or tiles to a job.
+    Put,
     /// Any command, as arguments.
     Command,
     /// Answers HELLO.
@@ -54,7 +56,7 @@ pub enum FrameKind {
     Plan,
     /// Answers READ.
     Columns,
-    /// Answers ADD, SET and MERGE.
+    /// Answers ADD, SET, MERGE and PUT.
     Applied,
     /// Answers COMMAND.
     Value,
@@ -64,7 +66,7 @@ pub enum FrameKind {
     Error,
 }
 
-const KINDS: [(FrameKind, u8, u8); 19] = [
+const KINDS: [(FrameKind, u8, u8); 20] = [
     (FrameKind::Hello, 0x01, FLAG_CREDENTIALS),
     (FrameKind::Auth, 0x02, 0),
     (FrameKind::Ping, 0x03, 0),
@@ -74,6 +76,7 @@ const KINDS: [(FrameKind, u8, u8); 19] = [
     (FrameKind::Add, 0x20, FLAG_BACKFILL),
     (FrameKind::Set, 0x21, FLAG_BACKFILL),
     (FrameKind::Merge, 0x22, FLAG_BACKFILL),
+    (FrameKind::Put, 0x23, 0),
     (FrameKind::Command, 0x30, 0),
     (FrameKind::Welcome, 0x81, 0),
     (FrameKind::Done, 0x82, 0),

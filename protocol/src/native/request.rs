@@ -9,9 +9,11 @@ use super::payload::{Payload, item_range};
 use super::plan::PlanRequest;
 use super::read::ReadRequest;
 use super::session::{NativeHello, decode_auth, encode_auth};
-use super::{events, tile_write};
+use super::{events, job_put, tile_write};
 use crate::arguments::{Arguments, Ranges, position};
-use crate::command::{CommandError, Credentials, EventWrite, TileWrite, TileWriteMode, WriteLane};
+use crate::command::{
+    CommandError, Credentials, EventWrite, JobPut, TileWrite, TileWriteMode, WriteLane,
+};
 use crate::error::{ErrorReply, ProtocolError};
 use crate::limits::Limits;
 
@@ -34,6 +36,8 @@ pub enum Request {
     Events(Box<EventWrite>),
     /// Sets or merges a tile; answered by APPLIED.
     Tile(Box<TileWrite>),
+    /// Gives rows or tiles to a job; answered by APPLIED. Only its head has been read.
+    Put(Box<JobPut>),
     /// Any command, for `Command::from_arguments`; answered by VALUE.
     Command(Arguments),
 }
@@ -83,6 +87,7 @@ impl Request {
             FrameKind::Add => Self::Events(Box::new(events::decode(payload, lane)?)),
             FrameKind::Set => Self::Tile(decode_tile(payload, TileWriteMode::Set, lane)?),
             FrameKind::Merge => Self::Tile(decode_tile(payload, TileWriteMode::Merge, lane)?),
+            FrameKind::Put => Self::Put(Box::new(job_put::decode_head(payload, &frame.payload)?)),
             FrameKind::Command => Self::Command(decode_command(frame, limits)?),
             _ => return Err(not_a_request(frame).into()),
         })
@@ -117,6 +122,7 @@ impl Request {
             Self::Read(_) => unreachable!("READ frames are written by encode_read"),
             Self::Events(write) => events::encode(write, body)?,
             Self::Tile(write) => tile_write::encode(write, body),
+            Self::Put(put) => encode_put(put, body)?,
             Self::Command(arguments) => encode_command(arguments, body),
         }
         Ok(())
@@ -142,6 +148,7 @@ impl Request {
                 TileWriteMode::Set => (FrameKind::Set, backfill(write.lane)),
                 TileWriteMode::Merge => (FrameKind::Merge, backfill(write.lane)),
             },
+            Self::Put(_) => (FrameKind::Put, 0),
             Self::Command(_) => (FrameKind::Command, 0),
         }
     }
@@ -157,6 +164,7 @@ fn place(kind: FrameKind) -> &'static str {
         FrameKind::Add => "ADD",
         FrameKind::Set => "SET",
         FrameKind::Merge => "MERGE",
+        FrameKind::Put => "PUT",
         FrameKind::Command => "COMMAND",
         _ => "frame",
     }
@@ -182,6 +190,16 @@ fn decode_tile(
     lane: WriteLane,
 ) -> Result<Box<TileWrite>, RequestError> {
     tile_write::decode(payload, mode, lane).map(Box::new)
+}
+
+/// A frame as it came; [`super::encode_job_rows`] and [`super::encode_job_tiles`] make new ones.
+fn encode_put(put: &JobPut, body: &mut Body<'_>) -> Result<(), ProtocolError> {
+    let Some(payload) = put.frame() else {
+        let problem = "arguments, expected the payload of a frame";
+        return Err(ProtocolError::Malformed { place: "PUT", problem });
+    };
+    body.bytes(payload);
+    Ok(())
 }
 
 /// [NAT-50]

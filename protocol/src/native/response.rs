@@ -26,7 +26,7 @@ pub enum Response {
     Plan(PlanReply),
     /// Answers READ.
     Columns(Box<ColumnsReply>),
-    /// Answers ADD, SET and MERGE.
+    /// Answers ADD, SET, MERGE and PUT.
     Applied(Applied),
     /// Answers COMMAND. A command that was refused is answered by `Error`.
     Value(Reply),

@@ -97,6 +97,11 @@ fn native(pieces: &[&[u8]], is_reply: bool) -> Replay {
             };
         }
         match Request::decode(&frame, &limits) {
+            Ok(Request::Put(put)) => match put.read() {
+                Ok(content) => Some((format!("{content:?}"), false)),
+                Err(RequestError::Malformed(error)) => fatal(error),
+                Err(RequestError::Refused(error)) => Some((error.to_string(), true)),
+            },
             Ok(request) => Some((format!("{request:?}"), false)),
             Err(RequestError::Malformed(error)) => fatal(error),
             Err(RequestError::Refused(error)) => Some((error.to_string(), true)),

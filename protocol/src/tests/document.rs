@@ -105,6 +105,25 @@ fn the_example_of_a_server_is_what_we_read_and_write() {
     assert_eq!(spend.bounds(1).unwrap().start, Some(1_766_707_200_000));
 }
 
+/// [NAT-44] [NAT-45]
+#[test]
+fn the_example_of_a_job_is_what_we_read_and_write() {
+    let stream = hex_block("```hex job");
+    let [frame] = &frames(stream.clone())[..] else { panic!("one frame") };
+    let Ok(Request::Put(put)) = Request::decode(frame, &Limits::authenticated()) else {
+        panic!("a put")
+    };
+    let Ok(JobContent::Rows(rows)) = put.read() else { panic!("rows") };
+    assert_eq!(rows.entities, ["u:1", "u:1", "u:2", "u:2"]);
+    let hours = [0, 1, 0, 2].map(|hour| 1_767_225_600_000 + hour * 3_600_000);
+    assert_eq!(rows.timestamps, hours);
+    let column = TypedColumn::I64 { values: vec![1, 2, 3, 4], valid: None };
+    assert_eq!(rows.cells, Cells::Typed(vec![column]));
+    let (mut again, id) = (BytesMut::new(), frame.request_id);
+    encode_job_rows(id, &put.job, put.sequence, &rows, &mut again).unwrap();
+    assert_eq!((again, put.sequence), (stream, Some(7)));
+}
+
 #[test]
 fn every_command_code_and_kind_is_documented() {
     let document = document();
@@ -145,6 +164,7 @@ fn limits_are_documented() {
         limits::COLUMNS_MAX,
         limits::PLAN_GROUPS_MAX,
         limits::PRODUCER_ID_BYTES_MAX,
+        limits::JOB_TOKEN_BYTES_MAX,
         limits::ERROR_BYTES_MAX,
     ] {
         let row = format!("| {} |\n", grouped(limit));
