@@ -57,7 +57,8 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// An empty table for at most `count_max` clients on these threads.
+    /// An empty table for at most `count_max` clients on these threads, behind whose mailboxes
+    /// those of the job workers may stand.
     pub(crate) fn new(count_max: usize, mailboxes: Vec<Mailbox>) -> Self {
         Self {
             table: Mutex::new(BTreeMap::new()),
@@ -134,6 +135,11 @@ impl Clients {
     /// The mailbox of a network thread.
     pub(crate) fn mailbox(&self, thread: usize) -> &Mailbox {
         &self.mailboxes[thread]
+    }
+
+    /// How many mailboxes there are.
+    pub(crate) fn mailbox_count(&self) -> usize {
+        self.mailboxes.len()
     }
 }
 

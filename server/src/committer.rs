@@ -331,8 +331,8 @@ impl Committer {
     }
 
     fn send(&self, batches: Vec<Answered>) {
-        let thread_count = self.shared.config.thread_count;
-        let mut parcels: Vec<Parcel> = (0..thread_count).map(|_| Parcel::new()).collect();
+        let mailbox_count = self.shared.clients.mailbox_count();
+        let mut parcels: Vec<Parcel> = (0..mailbox_count).map(|_| Parcel::new()).collect();
         for batch in batches {
             let (thread, connection) = (batch.thread, batch.connection);
             parcels[thread].push((connection, Delivery::Writes(batch.into_outcomes())));

@@ -189,6 +189,9 @@ impl Connection {
                 Delivery::Slow(outcome) => {
                     self.face.deliver_scan(&mut self.exchange, turn, outcome);
                 }
+                Delivery::Job(outcome) => {
+                    self.face.deliver_job(&mut self.exchange, turn, outcome);
+                }
                 Delivery::Kill => self.is_killed = true,
             }
         }

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use tilekv_engine::Outcome;
-use tilekv_protocol::{ErrorReply, Reply};
+use tilekv_protocol::{ErrorReply, ProtocolError, Reply};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::family::Family;
@@ -19,6 +19,8 @@ pub(crate) enum Delivery {
     Writes(WriteOutcomes),
     /// The reply of a slow request.
     Slow(SlowOutcome),
+    /// What became of work on a job.
+    Job(JobOutcome),
     /// Close the connection.
     Kill,
 }
@@ -45,13 +47,38 @@ pub(crate) struct SlowOutcome {
     pub(crate) started: Instant,
 }
 
+/// What became of one piece of work on a job.
+#[derive(Debug)]
+pub(crate) struct JobOutcome {
+    /// The request.
+    pub(crate) tag: Tag,
+    /// What the client is told.
+    pub(crate) answer: JobAnswer,
+    /// Bytes of the request, as they were counted against the connection.
+    pub(crate) bytes: usize,
+    /// When the request was read from the socket.
+    pub(crate) started: Instant,
+}
+
+/// What a client is told of work on a job.
+#[derive(Debug)]
+pub(crate) enum JobAnswer {
+    /// It is done.
+    Done(Outcome),
+    /// It is not, and the job is as it was.
+    Refused(ErrorReply),
+    /// The request breaks its format; the connection cannot go on.
+    Malformed(ProtocolError),
+}
+
 /// What became of a write.
 pub(crate) type WriteResult = Result<Outcome, ErrorReply>;
 
 /// What tells requests of a connection apart, and how they are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tag {
-    /// The request id of a native frame; 0 in RESP, where order tells.
+    /// The request id of a native frame; in RESP, where order tells, 0, or the number of work on a
+    /// job.
     pub(crate) request: u64,
     /// The family of the command.
     pub(crate) family: Family,

@@ -5,6 +5,7 @@ mod about_connection;
 mod about_server;
 mod configuration;
 mod info;
+pub(crate) mod jobs;
 pub(crate) mod scan;
 mod transactions;
 mod views;
@@ -13,13 +14,14 @@ pub(crate) mod writes;
 
 use std::sync::Arc;
 
-use tilekv_engine::Version;
+use tilekv_engine::{JobId, Version};
 use tilekv_protocol::{
-    Command, ConnectionCommand, ErrorReply, Reply, SealCommand, TileCommand, ViewCommand,
+    Command, ConnectionCommand, ErrorReply, JobCommand, Reply, SealCommand, TileCommand, ViewCommand,
     WindowCommand,
 };
 
 use crate::family::Family;
+use crate::job_queue::JobWork;
 use crate::plans::Plans;
 use crate::refuse;
 use crate::session::Session;
@@ -54,6 +56,8 @@ pub(crate) enum Action {
     Write(Box<tilekv_engine::Write>),
     /// The slow worker answers.
     Scan(Scan),
+    /// A job worker answers.
+    Job(JobId, JobWork),
     /// An array of the answers of these commands, run back to back.
     Transaction(Vec<Command>),
 }
@@ -82,6 +86,7 @@ pub(crate) fn dispatch(
         Command::Tile(command) => tile(context, command),
         Command::Window(command) => windows::run(context, command).map(Action::Reply),
         Command::Seal(command) => seal(context, command),
+        Command::Job(command) => jobs::run(context, command),
     }
 }
 
@@ -100,7 +105,22 @@ pub(crate) fn is_write(session: &Session, command: &Command) -> bool {
         Command::Connection(_)
         | Command::Server(_)
         | Command::Transaction(_)
-        | Command::Window(_) => false,
+        | Command::Window(_)
+        | Command::Job(_) => false,
+    }
+}
+
+/// Whether a command, run now, would go to the worker of its job: then it may follow earlier ones
+/// without waiting for them, since work on a job is done in order.
+pub(crate) fn is_job_work(session: &Session, command: &Command) -> bool {
+    if !session.authenticated || session.transaction.is_some() {
+        return false;
+    }
+    match command {
+        Command::Job(command) => {
+            matches!(command, JobCommand::Put(_) | JobCommand::Commit(_) | JobCommand::Abort(_))
+        }
+        _ => false,
     }
 }
 
@@ -114,6 +134,7 @@ pub(crate) fn family(command: &Command) -> Family {
         Command::Tile(_) => Family::Tile,
         Command::Window(WindowCommand::Read(_) | WindowCommand::Explain(_)) => Family::Window,
         Command::Seal(_) => Family::Seal,
+        Command::Job(_) => Family::Job,
     }
 }
 

@@ -5,13 +5,14 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use tilekv_engine::Write;
-use tilekv_protocol::{ErrorReply, RefusedWrite, Reply};
+use tilekv_engine::{JobId, Write};
+use tilekv_protocol::{ErrorReply, ProtocolError, RefusedWrite, Reply};
 
-use crate::delivery::{AnswerForm, Tag};
+use crate::delivery::{AnswerForm, JobAnswer, Tag};
 use crate::dispatch::scan::Scan;
 use crate::dispatch::{Context, writes};
 use crate::family::{FAMILY_COUNT, Family};
+use crate::job_queue::{JobRequest, JobWork};
 use crate::limits::{TURN_COMMAND_COUNT_CHECKED, TURN_TIME_US_MAX};
 use crate::metrics::{Ending, ThreadMetrics};
 use crate::output::Output;
@@ -28,7 +29,7 @@ pub(crate) struct Exchange {
     pub(crate) session: Session,
     /// Replies that wait to be written.
     pub(crate) output: Output,
-    /// Bytes of writes that the committer has not answered.
+    /// Bytes of writes and of work on jobs that are not answered.
     pub(crate) in_flight_bytes: usize,
     outgoing: Vec<QueuedWrite>,
     outgoing_bytes: usize,
@@ -165,6 +166,33 @@ impl Exchange {
         });
     }
 
+    /// Hands work on a job to the job workers; `bytes` is what it holds in memory. An error is to
+    /// be answered at once: the queue is full.
+    pub(crate) fn submit_job(
+        &mut self,
+        turn: &Turn<'_>,
+        tag: Tag,
+        (job, work): (JobId, JobWork),
+        bytes: usize,
+    ) -> Result<(), ErrorReply> {
+        let queue = &turn.context.shared.job_queue;
+        if !queue.reserve(bytes) {
+            turn.metrics.busy.add(1);
+            return Err(refuse::job_queue_full(queue.retry_ms()));
+        }
+        self.in_flight_bytes += bytes;
+        queue.send(JobRequest {
+            thread: turn.thread,
+            connection: self.session.client.id,
+            tag,
+            bytes,
+            started: turn.started,
+            job,
+            work,
+        });
+        Ok(())
+    }
+
     /// Hands a scan to the slow worker.
     pub(crate) fn submit_scan(
         &mut self,
@@ -192,6 +220,16 @@ pub(crate) fn write_reply(result: crate::delivery::WriteResult) -> (Reply, Endin
     match result {
         Ok(outcome) => (writes::reply(outcome), Ending::Answered),
         Err(error) => (Reply::Error(error), Ending::Refused),
+    }
+}
+
+/// What a client is told of work on a job, and how that counts. A malformed request is for the
+/// caller to deal with.
+pub(crate) fn job_reply(answer: JobAnswer) -> Result<(Reply, Ending), ProtocolError> {
+    match answer {
+        JobAnswer::Done(outcome) => Ok((writes::reply(outcome), Ending::Answered)),
+        JobAnswer::Refused(error) => Ok((Reply::Error(error), Ending::Refused)),
+        JobAnswer::Malformed(error) => Err(error),
     }
 }
 

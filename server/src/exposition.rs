@@ -10,7 +10,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use tilekv_engine::ViewFreshness;
+use tilekv_engine::{JobInfo, JobState, ViewFreshness};
 
 use crate::family::Family;
 use crate::memory;
@@ -42,6 +42,7 @@ impl Collector for Page {
         write_commands(&mut writer, &self.0)?;
         write_commits(&mut writer, &self.0)?;
         write_engine(&mut writer, &self.0)?;
+        write_jobs(&mut writer, &self.0)?;
         write_views(&mut writer, &self.0)
     }
 }
@@ -232,6 +233,44 @@ fn write_engine(page: &mut PageWriter<'_>, shared: &Shared) -> fmt::Result {
     page.counter("tilekv_wal_written_bytes", help, shared.metrics.commits.log_bytes.get())?;
     let help = "Syncs of the log since the process started";
     page.counter("tilekv_wal_syncs", help, shared.metrics.commits.log_syncs.get())
+}
+
+fn write_jobs(page: &mut PageWriter<'_>, shared: &Shared) -> fmt::Result {
+    let jobs = shared.jobs.list(shared.clock.now_ms());
+    let states = [JobState::Open, JobState::Busy, JobState::Committed];
+    let rows = |value: fn(&[&JobInfo]) -> u64| -> Vec<(Labels, u64)> {
+        let of = |state: JobState| -> Vec<&JobInfo> {
+            jobs.iter().filter(|job| job.state == state).collect()
+        };
+        states.map(|state| (label("state", state.as_str()), value(&of(state)))).to_vec()
+    };
+    let help = "Jobs that are known; committed ones for 7 days";
+    page.gauges("tilekv_jobs", help, &rows(|jobs| count(jobs.len())))?;
+    let help = "Rows and tiles that these jobs have taken";
+    page.gauges("tilekv_job_rows", help, &rows(|jobs| jobs.iter().map(|job| job.rows).sum()))?;
+    let help = "Memory and files of jobs that are not committed";
+    let bytes = jobs.iter().map(|job| job.bytes).sum();
+    page.gauge("tilekv_job_bytes", help, bytes)?;
+    let counters = shared.jobs.counters();
+    let endings = [
+        ("begun", counters.begun),
+        ("committed", counters.committed),
+        ("aborted", counters.aborted),
+        ("expired", counters.expired),
+        ("refused", counters.refused),
+    ];
+    let endings = endings.map(|(event, value)| (label("event", event), value));
+    page.counters("tilekv_job_events", "What has become of jobs, refused commits too", &endings)?;
+    page.counter("tilekv_job_rows_taken", "Rows and tiles taken by all jobs", counters.rows)?;
+    let names = shared.reader.view_names(&shared.reader.snapshot());
+    let last = shared.metrics.jobs.last_rows(&names);
+    let last: Vec<(Labels, u64)> =
+        last.iter().map(|(view, rows)| (label("view", view.as_str()), *rows)).collect();
+    let help = "Rows of the job that was committed last since the process started";
+    page.gauges("tilekv_view_last_job_rows", help, &last)?;
+    let (used, most) = (shared.job_queue.bytes(), shared.job_queue.bytes_max());
+    page.gauge("tilekv_job_queue_bytes", "Work that waits for a job worker", count(used))?;
+    page.gauge("tilekv_job_queue_bytes_max", "Bytes beyond which -BUSY is said", count(most))
 }
 
 fn write_views(page: &mut PageWriter<'_>, shared: &Shared) -> fmt::Result {

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use tilekv_protocol::ProtocolError;
 use tilekv_protocol::native::PREAMBLE_FIRST_BYTE;
 
-use crate::delivery::{SlowOutcome, WriteOutcomes};
+use crate::delivery::{JobOutcome, SlowOutcome, WriteOutcomes};
 use crate::exchange::{Exchange, Turn};
 use crate::native_face::NativeFace;
 use crate::resp_face::RespFace;
@@ -81,6 +81,20 @@ impl Face {
         match self {
             Self::Resp(face) => face.deliver_scan(exchange, turn, delivered),
             Self::Native(face) => face.deliver_scan(exchange, turn, delivered),
+            Self::Unknown => unreachable!("a client that said nothing awaits nothing"),
+        }
+    }
+
+    /// Answers work on a job.
+    pub(crate) fn deliver_job(
+        &mut self,
+        exchange: &mut Exchange,
+        turn: &Turn<'_>,
+        delivered: JobOutcome,
+    ) {
+        match self {
+            Self::Resp(face) => face.deliver_job(exchange, turn, delivered),
+            Self::Native(face) => face.deliver_job(exchange, turn, delivered),
             Self::Unknown => unreachable!("a client that said nothing awaits nothing"),
         }
     }

@@ -13,6 +13,8 @@ pub(crate) enum Family {
     View,
     /// `SEAL.*`.
     Seal,
+    /// `JOB.*`.
+    Job,
     /// Redis commands about connections, `MULTI` and the like.
     Connection,
     /// Redis commands about the server.
@@ -29,6 +31,7 @@ impl Family {
         Self::Stored,
         Self::View,
         Self::Seal,
+        Self::Job,
         Self::Connection,
         Self::Server,
         Self::Unknown,
@@ -42,9 +45,10 @@ impl Family {
             Self::Stored => 2,
             Self::View => 3,
             Self::Seal => 4,
-            Self::Connection => 5,
-            Self::Server => 6,
-            Self::Unknown => 7,
+            Self::Job => 5,
+            Self::Connection => 6,
+            Self::Server => 7,
+            Self::Unknown => 8,
         }
     }
 
@@ -56,6 +60,7 @@ impl Family {
             Self::Stored => "stored",
             Self::View => "view",
             Self::Seal => "seal",
+            Self::Job => "job",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Unknown => "unknown",
@@ -64,7 +69,7 @@ impl Family {
 }
 
 /// How many families there are.
-pub(crate) const FAMILY_COUNT: usize = 8;
+pub(crate) const FAMILY_COUNT: usize = 9;
 
 #[cfg(test)]
 mod tests {

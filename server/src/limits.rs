@@ -57,6 +57,12 @@ pub(crate) const SLOW_QUEUE_COUNT_MAX: usize = 1024;
 /// How often the committer looks for background work when nobody writes.
 pub(crate) const TASK_INTERVAL_MS: u64 = 100;
 
+/// How often the job workers look for jobs that no command has named for their time-out.
+pub(crate) const JOB_EXPIRY_INTERVAL_MS: u64 = 1_000;
+
+/// Job workers: jobs that may be worked on at the same time.
+pub(crate) const JOB_WORKER_COUNT_MAX: usize = 4;
+
 /// Half-open connections are gone after idle + interval * count = 30 + 3 * 15 = 75 seconds.
 pub(crate) const KEEPALIVE_IDLE_S: u64 = 30;
 /// See [`KEEPALIVE_IDLE_S`].

@@ -21,6 +21,8 @@ mod family;
 mod glob;
 mod http;
 mod inbox;
+mod job_queue;
+mod job_worker;
 mod layers;
 mod lifecycle;
 mod limits;

@@ -3,12 +3,14 @@
 //! Each network thread has its own set, so that counting touches no shared cache line; readers
 //! add the sets up. Knows nothing of the form in which they are published.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
+use tilekv_tile::Name;
 
 use crate::family::{FAMILY_COUNT, Family};
 
@@ -30,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) threads: Vec<Arc<ThreadMetrics>>,
     /// Written by the committer.
     pub(crate) commits: CommitMetrics,
+    /// Written by the job workers.
+    pub(crate) jobs: JobMetrics,
 }
 
 /// Counters of one network thread.
@@ -81,11 +85,33 @@ pub(crate) struct CommitMetrics {
     pub(crate) tasks_running: Gauge,
 }
 
+/// What the job workers have seen.
+#[derive(Debug, Default)]
+pub(crate) struct JobMetrics {
+    /// Guards the rows of the job that was committed last in each view.
+    last_rows: Mutex<BTreeMap<Name, u64>>,
+}
+
+impl JobMetrics {
+    /// A job of that many rows was committed.
+    pub(crate) fn note_committed(&self, view: &Name, rows: u64) {
+        self.last_rows.lock().insert(view.clone(), rows);
+    }
+
+    /// The rows of the job that was committed last in each of these views, and of no other: those
+    /// of views that are gone are forgotten.
+    pub(crate) fn last_rows(&self, views: &[Name]) -> Vec<(Name, u64)> {
+        let mut last_rows = self.last_rows.lock();
+        last_rows.retain(|view, _| views.contains(view));
+        last_rows.iter().map(|(view, rows)| (view.clone(), *rows)).collect()
+    }
+}
+
 impl Metrics {
     /// Zero everywhere, for that many network threads.
     pub(crate) fn new(thread_count: usize) -> Self {
         let threads = (0..thread_count).map(|_| Arc::new(ThreadMetrics::new())).collect();
-        Self { started: Instant::now(), threads, commits: CommitMetrics::default() }
+        Self { started: Instant::now(), threads, commits: CommitMetrics::default(), jobs: JobMetrics::default() }
     }
 
     /// The sum of one counter over all network threads.

@@ -12,14 +12,15 @@ use tilekv_protocol::native::{
     RequestError, Response, Welcome, WriteOutcome, encode_answers, parse_preamble,
 };
 use tilekv_protocol::{
-    Arguments, Command, CommandError, ConnectionCommand, Credentials, ErrorReply, ProtocolError,
+    Arguments, Command, CommandError, ConnectionCommand, Credentials, ErrorReply, JobPut, ProtocolError,
     Reply, TileCommand, check_answer_size,
 };
 
-use crate::delivery::{AnswerForm, SlowOutcome, Tag, WriteOutcomes};
-use crate::dispatch::{self, Action, writes};
+use crate::delivery::{AnswerForm, JobAnswer, JobOutcome, SlowOutcome, Tag, WriteOutcomes};
+use crate::dispatch::{self, Action, jobs, writes};
 use crate::exchange::{self, Exchange, Turn};
 use crate::family::Family;
+use crate::job_queue::JobWork;
 use crate::limits::PREPARED_PLAN_COUNT_MAX;
 use crate::metrics::Ending;
 use crate::refuse;
@@ -122,6 +123,34 @@ impl NativeFace {
         respond(exchange, tag.request, &value(reply));
     }
 
+    /// Answers work on a job.
+    pub(crate) fn deliver_job(
+        &mut self,
+        exchange: &mut Exchange,
+        turn: &Turn<'_>,
+        delivered: JobOutcome,
+    ) {
+        let JobOutcome { tag, answer, bytes, started } = delivered;
+        exchange.in_flight_bytes -= bytes;
+        self.waiting -= 1;
+        let (response, ending) = match (tag.form, answer) {
+            (AnswerForm::Applied, JobAnswer::Done(outcome)) => {
+                let credit = job_credit(turn.context.shared);
+                let applied = Applied { outcome: native_outcome(outcome), credit };
+                (Response::Applied(applied), Ending::Answered)
+            }
+            (_, answer) => match exchange::job_reply(answer) {
+                Ok((reply, ending)) => (value(reply), ending),
+                Err(error) => {
+                    self.fail(exchange, &error);
+                    return;
+                }
+            },
+        };
+        turn.metrics.record(tag.family, ending, 1, started.elapsed());
+        respond(exchange, tag.request, &response);
+    }
+
     /// Whether nothing waits for an answer.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting == 0
@@ -153,6 +182,7 @@ impl NativeFace {
                 self.write(exchange, turn, tag, TileCommand::Events(events), bytes)
             }
             Request::Tile(tile) => self.write(exchange, turn, tag, TileCommand::Write(tile), bytes),
+            Request::Put(put) => self.put(exchange, turn, tag, put, bytes),
             Request::Command(arguments) => {
                 self.command(exchange, turn, id, &arguments);
                 return;
@@ -171,7 +201,7 @@ impl NativeFace {
         done: Result<(), ErrorReply>,
     ) {
         match done {
-            Ok(()) if tag.family == Family::Tile => {}
+            Ok(()) if matches!(tag.family, Family::Tile | Family::Job) => {}
             Ok(()) => turn.count(tag.family, Ending::Answered),
             Err(error) => {
                 turn.count(tag.family, Ending::Refused);
@@ -302,6 +332,20 @@ impl NativeFace {
         Ok(())
     }
 
+    fn put(
+        &mut self,
+        exchange: &mut Exchange,
+        turn: &Turn<'_>,
+        tag: Tag,
+        put: Box<JobPut>,
+        bytes: usize,
+    ) -> Result<(), ErrorReply> {
+        let job = jobs::id(&put.job)?;
+        exchange.submit_job(turn, tag, (job, JobWork::Put(put)), bytes)?;
+        self.waiting += 1;
+        Ok(())
+    }
+
     /// Any command of RESP, answered by VALUE.
     fn command(
         &mut self,
@@ -353,6 +397,10 @@ impl NativeFace {
                 exchange.submit(turn, tag, write, bytes)?;
                 self.waiting += 1;
             }
+            Action::Job(job, work) => {
+                exchange.submit_job(turn, tag, (job, work), bytes)?;
+                self.waiting += 1;
+            }
             Action::Scan(scan) => {
                 exchange.submit_scan(turn, tag, scan)?;
                 self.waiting += 1;
@@ -388,6 +436,7 @@ fn family(request: &Request) -> Family {
         Request::Prepare(_) | Request::Release(_) => Family::View,
         Request::Read(_) => Family::Window,
         Request::Events(_) | Request::Tile(_) => Family::Tile,
+        Request::Put(_) => Family::Job,
         Request::Command(_) => Family::Unknown,
     }
 }
@@ -397,6 +446,12 @@ fn credit(shared: &Shared) -> Credit {
     let config = &shared.config;
     let bytes = config.connection_queue_bytes_max.max(config.frame_bytes_max);
     Credit { bytes: wide(bytes), rows: u64::MAX }
+}
+
+/// What a client may have under way for jobs.
+fn job_credit(shared: &Shared) -> Credit {
+    let Credit { bytes, rows } = credit(shared);
+    Credit { bytes: bytes.min(wide(shared.job_queue.credit_bytes())), rows }
 }
 
 fn native_outcome(outcome: Outcome) -> WriteOutcome {

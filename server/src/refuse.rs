@@ -29,6 +29,11 @@ pub(crate) fn busy(retry_ms: u64) -> ErrorReply {
     ErrorReply::busy(retry_ms, "writes arrive faster than they can be stored; retry later")
 }
 
+/// The queue of work on jobs is full.
+pub(crate) fn job_queue_full(retry_ms: u64) -> ErrorReply {
+    ErrorReply::busy(retry_ms, "jobs are given rows faster than they are taken; retry later")
+}
+
 /// A command before authentication.
 pub(crate) fn no_auth() -> ErrorReply {
     ErrorReply::new(ErrorCode::NoAuth, "Authentication required.")

@@ -9,7 +9,7 @@ use bytes::{BufMut, BytesMut};
 use tilekv_protocol::resp::{RequestParser, encode_reply};
 use tilekv_protocol::{Command, CommandError, ErrorReply, ProtocolError, Reply};
 
-use crate::delivery::{SlowOutcome, WriteOutcomes};
+use crate::delivery::{JobOutcome, SlowOutcome, Tag, WriteOutcomes};
 use crate::dispatch::{self, Action};
 use crate::exchange::{self, Exchange, Turn};
 use crate::family::Family;
@@ -22,8 +22,10 @@ use crate::session::Replies;
 pub(crate) struct RespFace {
     parser: RequestParser,
     slots: VecDeque<Slot>,
-    /// How many slots at the front are writes under way or replies behind them.
+    /// How many slots at the front are under way, all of one kind, or replies behind them.
     lead: usize,
+    /// The number of the newest work on a job.
+    newest_work: u64,
     held_bytes: usize,
     /// What to say last, once everything before it is answered.
     farewell: Option<ErrorReply>,
@@ -34,6 +36,8 @@ pub(crate) struct RespFace {
 enum Slot {
     /// So many writes that the committer will answer.
     Writes(usize),
+    /// Work on a job, by its number, that a job worker will answer.
+    Job(u64),
     /// A reply that waits for those before it.
     Ready(Reply),
     /// A scan that the slow worker will answer; nothing behind it runs.
@@ -107,10 +111,31 @@ impl RespFace {
         emit(exchange, &delivered.reply);
     }
 
+    /// Answers work on a job, in its turn: workers are done with different jobs in any order.
+    pub(crate) fn deliver_job(
+        &mut self,
+        exchange: &mut Exchange,
+        turn: &Turn<'_>,
+        delivered: JobOutcome,
+    ) {
+        let JobOutcome { tag, answer, bytes, started } = delivered;
+        exchange.in_flight_bytes -= bytes;
+        let Ok((reply, ending)) = exchange::job_reply(answer) else {
+            unreachable!("arguments are not malformed")
+        };
+        turn.metrics.record(tag.family, ending, 1, started.elapsed());
+        let is_answered = |slot: &&mut Slot| matches!(slot, Slot::Job(work) if *work == tag.request);
+        let Some(slot) = self.slots.iter_mut().find(is_answered) else {
+            unreachable!("work on a job keeps its place until it is answered")
+        };
+        *slot = Slot::Ready(reply);
+        self.emit_ready(exchange);
+    }
+
     /// Runs commands that waited, as far as they may run now; false if the turn ended first.
     pub(crate) fn advance(&mut self, exchange: &mut Exchange, turn: &Turn<'_>) -> bool {
         while let Some(Slot::Held(held)) = self.slots.get(self.lead) {
-            if self.lead > 0 && !is_write(exchange, held) {
+            if !self.may_join(exchange, held) {
                 break;
             }
             if turn.is_over() {
@@ -145,12 +170,23 @@ impl RespFace {
 
     fn take(&mut self, exchange: &mut Exchange, turn: &Turn<'_>, held: Held) {
         let nothing_is_held = self.lead == self.slots.len();
-        if nothing_is_held && (self.lead == 0 || is_write(exchange, &held)) {
+        if nothing_is_held && self.may_join(exchange, &held) {
             self.run(exchange, turn, held);
             return;
         }
         self.held_bytes += held.bytes;
         self.slots.push_back(Slot::Held(held));
+    }
+
+    /// Whether a command may run while the lead is under way: only one of the same kind may, and
+    /// what is in the lead is of one kind.
+    fn may_join(&self, exchange: &Exchange, held: &Held) -> bool {
+        let Ok(command) = &held.parsed else { return self.lead == 0 };
+        match self.slots.front().filter(|_| self.lead > 0) {
+            None => true,
+            Some(Slot::Job(_)) => dispatch::is_job_work(&exchange.session, command),
+            Some(_) => dispatch::is_write(&exchange.session, command),
+        }
     }
 
     /// Runs a command whose place is right behind the lead.
@@ -198,6 +234,11 @@ impl RespFace {
                 let submitted = exchange.submit_scan(turn, tag, scan);
                 submitted.map(|()| self.slots.push_front(Slot::Scan))
             }
+            Action::Job(job, work) => {
+                let tag = Tag { request: self.newest_work + 1, ..tag };
+                let submitted = exchange.submit_job(turn, tag, (job, work), bytes);
+                submitted.map(|()| self.begin_work())
+            }
             Action::Transaction(commands) => {
                 turn.count(family, Ending::Answered);
                 self.begin_transaction(exchange, commands);
@@ -242,6 +283,12 @@ impl RespFace {
         self.lead += 1;
     }
 
+    fn begin_work(&mut self) {
+        self.newest_work += 1;
+        self.slots.insert(self.lead, Slot::Job(self.newest_work));
+        self.lead += 1;
+    }
+
     fn end_write(&mut self) {
         match self.slots.front_mut() {
             Some(Slot::Writes(1)) => {
@@ -281,10 +328,6 @@ impl RespFace {
             exchange.session.closing = true;
         }
     }
-}
-
-fn is_write(exchange: &Exchange, held: &Held) -> bool {
-    matches!(&held.parsed, Ok(command) if dispatch::is_write(&exchange.session, command))
 }
 
 fn emit(exchange: &mut Exchange, reply: &Reply) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Receiver;
 use sd_notify::NotifyState;
 use tilekv_engine::disk::{Disk, RealDisk};
-use tilekv_engine::{Engine, EngineOptions, Reader};
+use tilekv_engine::{Engine, EngineOptions, Jobs, Reader};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::background::Background;
@@ -24,8 +24,10 @@ use crate::committer::{Committer, Order, Orders};
 use crate::config::Config;
 use crate::delivery::{Mailbox, Parcel};
 use crate::http::{self, Site};
+use crate::job_queue::JobQueue;
+use crate::job_worker;
 use crate::lifecycle::Lifecycle;
-use crate::limits::DRAIN_MS_MAX;
+use crate::limits::{DRAIN_MS_MAX, JOB_WORKER_COUNT_MAX};
 use crate::listener::BoundSockets;
 use crate::metrics::Metrics;
 use crate::shared::Shared;
@@ -40,6 +42,8 @@ pub(crate) type StartError = Box<dyn std::error::Error>;
 pub(crate) struct Ends {
     /// One per network thread.
     pub(crate) mailboxes: Vec<UnboundedReceiver<Parcel>>,
+    /// One per job worker.
+    pub(crate) job_mailboxes: Vec<UnboundedReceiver<Parcel>>,
     /// For the slow worker.
     pub(crate) scans: Receiver<SlowRequest>,
     /// For the committer.
@@ -63,10 +67,12 @@ pub(crate) fn run(mut config: Config) -> Result<(), StartError> {
     let options = options(&config);
     let (disk, engine) = open_store(options, &data_dir, &clock)?;
     let addresses = (sockets.address(), http_address);
+    let faces = (engine.reader(), engine.jobs());
     let (shared, ends) =
-        share(config, clock, Arc::clone(&lifecycle), engine.reader(), addresses, data_dir);
+        share(config, clock, Arc::clone(&lifecycle), faces, addresses, data_dir);
     let background = Background::start_workers(&disk)?;
     slow::start_worker(Arc::clone(&shared), ends.scans)?;
+    job_worker::start_workers(&shared, ends.job_mailboxes)?;
     let committer = Committer::new(engine, Arc::clone(&shared), background, ends.orders, &options);
     let committer = spawn("commit", move || committer.run())?;
     let workers = start_workers(&shared, sockets, ends.mailboxes)?;
@@ -156,12 +162,14 @@ pub(crate) fn share(
     config: Config,
     clock: Clock,
     lifecycle: Arc<Lifecycle>,
-    reader: Reader,
+    (reader, jobs): (Reader, Arc<Jobs>),
     (address, http_address): (SocketAddr, SocketAddr),
     data_dir: PathBuf,
 ) -> (Arc<Shared>, Ends) {
-    let (mailboxes, receivers): (Vec<_>, Vec<_>) =
-        (0..config.thread_count).map(|_| Mailbox::new()).unzip();
+    let mailbox_count = config.thread_count + job_worker_count(&config);
+    let (mailboxes, mut receivers): (Vec<_>, Vec<_>) =
+        (0..mailbox_count).map(|_| Mailbox::new()).unzip();
+    let job_mailboxes = receivers.split_off(config.thread_count);
     let (slow_queue, scans) = SlowQueue::new();
     let (orders, order_receiver) = Orders::new();
     let shared = Shared {
@@ -174,6 +182,8 @@ pub(crate) fn share(
         metrics: Metrics::new(config.thread_count),
         lifecycle,
         reader,
+        jobs,
+        job_queue: JobQueue::new(config.queue_bytes_max),
         write_queue: WriteQueue::new(config.queue_bytes_max),
         slow_queue,
         clients: Clients::new(config.connection_count_max, mailboxes),
@@ -181,8 +191,13 @@ pub(crate) fn share(
         orders,
         config,
     };
-    let ends = Ends { mailboxes: receivers, scans, orders: order_receiver };
+    let ends = Ends { mailboxes: receivers, job_mailboxes, scans, orders: order_receiver };
     (Arc::new(shared), ends)
+}
+
+/// Half as many as there are network threads: jobs take what reads and writes leave.
+fn job_worker_count(config: &Config) -> usize {
+    (config.thread_count / 2).clamp(1, JOB_WORKER_COUNT_MAX)
 }
 
 fn start_workers(

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tilekv_engine::Reader;
+use tilekv_engine::{Jobs, Reader};
 
 use crate::budget::Budget;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::committer::Orders;
 use crate::config::Config;
+use crate::job_queue::JobQueue;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::slow::SlowQueue;
@@ -38,6 +39,10 @@ pub(crate) struct Shared {
     pub(crate) lifecycle: Arc<Lifecycle>,
     /// Reads of the store.
     pub(crate) reader: Reader,
+    /// Open jobs.
+    pub(crate) jobs: Arc<Jobs>,
+    /// Work on its way to the job workers.
+    pub(crate) job_queue: JobQueue,
     /// Writes on their way to the committer.
     pub(crate) write_queue: WriteQueue,
     /// Scans on their way to the slow worker.

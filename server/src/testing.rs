@@ -17,6 +17,7 @@ use crate::delivery::{Delivery, Parcel};
 use crate::dispatch::Context;
 use crate::exchange::{Exchange, Turn};
 use crate::face::Face;
+use crate::job_worker;
 use crate::layers::{self, Request};
 use crate::lifecycle::Lifecycle;
 use crate::plans::Plans;
@@ -50,10 +51,11 @@ impl Rig {
         let (engine, _) = Engine::open(Arc::clone(&disk), options, 0).unwrap();
         let addresses = (config.address, config.http_address);
         let lifecycle = Arc::new(Lifecycle::new());
-        let reader = engine.reader();
+        let faces = (engine.reader(), engine.jobs());
         let (shared, ends) =
-            server::share(config, Clock::new(), lifecycle, reader, addresses, PathBuf::new());
-        let Ends { mut mailboxes, scans, orders } = ends;
+            server::share(config, Clock::new(), lifecycle, faces, addresses, PathBuf::new());
+        let Ends { mut mailboxes, job_mailboxes, scans, orders } = ends;
+        job_worker::start_workers(&shared, job_mailboxes).unwrap();
         slow::start_worker(Arc::clone(&shared), scans).unwrap();
         let background = Background::start_workers(&disk).unwrap();
         let committer = Committer::new(engine, Arc::clone(&shared), background, orders, &options);
@@ -111,6 +113,9 @@ impl Rig {
                     }
                     Delivery::Slow(outcome) => {
                         self.face.deliver_scan(&mut self.exchange, &turn, outcome);
+                    }
+                    Delivery::Job(outcome) => {
+                        self.face.deliver_job(&mut self.exchange, &turn, outcome);
                     }
                     Delivery::Kill => panic!("the committer wants the connection closed"),
                 }

@@ -47,9 +47,9 @@ pub(crate) struct WriteQueue {
     rate: Mutex<DrainRate>,
 }
 
-/// How fast the committer has drained the queue lately.
+/// How fast a queue has drained lately.
 #[derive(Debug, Default)]
-struct DrainRate {
+pub(crate) struct DrainRate {
     bytes_per_ms: usize,
 }
 
@@ -84,17 +84,12 @@ impl WriteQueue {
     /// Tells that the committer has dealt with bytes in that time.
     pub(crate) fn release(&self, bytes: usize, time: Duration) {
         self.budget.release(bytes);
-        let time_ms = usize::try_from(time.as_micros() / 1000).unwrap_or(usize::MAX).max(1);
-        let mut rate = self.rate.lock();
-        rate.bytes_per_ms = (rate.bytes_per_ms * 7 + bytes / time_ms) / 8;
+        self.rate.lock().note(bytes, time);
     }
 
-    /// How long a refused writer should wait, by how fast the queue has drained lately:
-    /// 1 ms to 1 s.
+    /// How long a refused writer should wait, by how fast the queue has drained lately.
     pub(crate) fn retry_ms(&self) -> u64 {
-        let bytes_per_ms = self.rate.lock().bytes_per_ms.max(1);
-        let wait_ms = (self.budget.used() / bytes_per_ms).clamp(1, 1000);
-        u64::try_from(wait_ms).unwrap_or(1000)
+        self.rate.lock().retry_ms(self.budget.used())
     }
 
     /// Bytes in the queue and in the commit under way.
@@ -110,6 +105,20 @@ impl WriteQueue {
     /// Batches that wait.
     pub(crate) fn len(&self) -> usize {
         self.receiver.len()
+    }
+}
+
+impl DrainRate {
+    /// Bytes were dealt with in that time.
+    pub(crate) fn note(&mut self, bytes: usize, time: Duration) {
+        let time_ms = usize::try_from(time.as_micros() / 1000).unwrap_or(usize::MAX).max(1);
+        self.bytes_per_ms = (self.bytes_per_ms * 7 + bytes / time_ms) / 8;
+    }
+
+    /// How long it takes to drain so many bytes: 1 ms to 1 s.
+    pub(crate) fn retry_ms(&self, bytes: usize) -> u64 {
+        let wait_ms = (bytes / self.bytes_per_ms.max(1)).clamp(1, 1000);
+        u64::try_from(wait_ms).unwrap_or(1000)
     }
 }
 
