@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, bounded, never, select};
 use hashbrown::HashMap;
 use tilekv_engine::disk::Durability;
-use tilekv_engine::{Engine, EngineError, EngineOptions, Outcome, Prepared, Write};
+use tilekv_engine::{Engine, EngineError, EngineOptions, Outcome, Prepared, SealedJob, Write};
 use tilekv_protocol::ErrorReply;
 
 use crate::background::Background;
@@ -180,6 +180,11 @@ impl Committer {
                     let answer = self.prepare(now_ms, *write, &mut answered, turn);
                     answered.answers.push((tag, answer));
                 }
+                QueuedWrite::Job(tag, sealed) => {
+                    turn.write_count += 1;
+                    let answer = self.prepare_job(now_ms, sealed, &answered, turn);
+                    answered.answers.push((tag, answer));
+                }
                 QueuedWrite::Refused(key, sequence) => {
                     self.note_refusal(batch.thread, batch.connection, Some((key, sequence)));
                 }
@@ -221,6 +226,23 @@ impl Committer {
                     return Answer::Final(Err(self.refuse(answered, error, stamp)));
                 }
             }
+        }
+    }
+
+    /// Prepares the publication of a job.
+    fn prepare_job(
+        &mut self,
+        now_ms: i64,
+        sealed: SealedJob,
+        answered: &Answered,
+        turn: &mut Turn,
+    ) -> Answer {
+        match self.engine.prepare_job(now_ms, sealed) {
+            Ok(()) => {
+                turn.staged_count += 1;
+                Answer::Staged(Outcome::Ok, None)
+            }
+            Err(error) => Answer::Final(Err(self.refuse(answered, error, None))),
         }
     }
 

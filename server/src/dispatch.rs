@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use tilekv_engine::{JobId, Version};
 use tilekv_protocol::{
-    Command, ConnectionCommand, ErrorReply, JobCommand, Reply, SealCommand, TileCommand, ViewCommand,
-    WindowCommand,
+    Command, ConnectionCommand, ErrorReply, JobCommand, Reply, SealCommand, TileCommand,
+    ViewCommand, WindowCommand,
 };
 
 use crate::family::Family;

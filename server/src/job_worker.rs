@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tilekv_engine::{EngineError, JobCommit, JobId, JobTile, Outcome, Sealing, Write};
+use tilekv_engine::{EngineError, JobCommit, JobId, JobTile, Outcome, SealedJob, Sealing};
 use tilekv_protocol::native::RequestError;
 use tilekv_protocol::{ErrorReply, JobContent, JobPut};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -80,9 +80,7 @@ impl JobWorker {
         };
         let (jobs, now_ms) = (&self.shared.jobs, self.shared.clock.now_ms());
         let (count, taken) = match content {
-            JobContent::Rows(rows) => {
-                (rows.len(), jobs.put_rows(now_ms, job, put.sequence, &rows))
-            }
+            JobContent::Rows(rows) => (rows.len(), jobs.put_rows(now_ms, job, put.sequence, &rows)),
             JobContent::Tiles(tiles) => {
                 let tiles: Vec<JobTile> = tiles.into_iter().map(tile).collect();
                 (tiles.len(), jobs.put_tiles(now_ms, job, put.sequence, &tiles))
@@ -108,7 +106,7 @@ impl JobWorker {
         match jobs.seal(now_ms, job, wanted) {
             Ok(Sealing::Committed) => Ok(Outcome::Ok),
             Ok(Sealing::Ready(sealed)) => {
-                let published = self.publish(Write::CommitJob(sealed));
+                let published = self.publish(sealed);
                 if published.is_ok() {
                     self.note_committed(job);
                 }
@@ -119,12 +117,12 @@ impl JobWorker {
     }
 
     /// Waits for the committer, so that the next command on the job finds it published or open.
-    fn publish(&mut self, write: Write) -> WriteResult {
+    fn publish(&mut self, sealed: SealedJob) -> WriteResult {
         let tag = crate::exchange::resp_tag(crate::family::Family::Job);
         self.shared.write_queue.send(WriteBatch {
             thread: self.index,
             connection: 0,
-            entries: vec![QueuedWrite::Write(tag, Box::new(write))],
+            entries: vec![QueuedWrite::Job(tag, sealed)],
             bytes: 0,
             started: Instant::now(),
         });

@@ -111,7 +111,12 @@ impl Metrics {
     /// Zero everywhere, for that many network threads.
     pub(crate) fn new(thread_count: usize) -> Self {
         let threads = (0..thread_count).map(|_| Arc::new(ThreadMetrics::new())).collect();
-        Self { started: Instant::now(), threads, commits: CommitMetrics::default(), jobs: JobMetrics::default() }
+        Self {
+            started: Instant::now(),
+            threads,
+            commits: CommitMetrics::default(),
+            jobs: JobMetrics::default(),
+        }
     }
 
     /// The sum of one counter over all network threads.

@@ -12,8 +12,8 @@ use tilekv_protocol::native::{
     RequestError, Response, Welcome, WriteOutcome, encode_answers, parse_preamble,
 };
 use tilekv_protocol::{
-    Arguments, Command, CommandError, ConnectionCommand, Credentials, ErrorReply, JobPut, ProtocolError,
-    Reply, TileCommand, check_answer_size,
+    Arguments, Command, CommandError, ConnectionCommand, Credentials, ErrorReply, JobPut,
+    ProtocolError, Reply, TileCommand, check_answer_size,
 };
 
 use crate::delivery::{AnswerForm, JobAnswer, JobOutcome, SlowOutcome, Tag, WriteOutcomes};

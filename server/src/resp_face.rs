@@ -124,7 +124,8 @@ impl RespFace {
             unreachable!("arguments are not malformed")
         };
         turn.metrics.record(tag.family, ending, 1, started.elapsed());
-        let is_answered = |slot: &&mut Slot| matches!(slot, Slot::Job(work) if *work == tag.request);
+        let is_answered =
+            |slot: &&mut Slot| matches!(slot, Slot::Job(work) if *work == tag.request);
         let Some(slot) = self.slots.iter_mut().find(is_answered) else {
             unreachable!("work on a job keeps its place until it is answered")
         };

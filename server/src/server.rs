@@ -68,8 +68,7 @@ pub(crate) fn run(mut config: Config) -> Result<(), StartError> {
     let (disk, engine) = open_store(options, &data_dir, &clock)?;
     let addresses = (sockets.address(), http_address);
     let faces = (engine.reader(), engine.jobs());
-    let (shared, ends) =
-        share(config, clock, Arc::clone(&lifecycle), faces, addresses, data_dir);
+    let (shared, ends) = share(config, clock, Arc::clone(&lifecycle), faces, addresses, data_dir);
     let background = Background::start_workers(&disk)?;
     slow::start_worker(Arc::clone(&shared), ends.scans)?;
     job_worker::start_workers(&shared, ends.job_mailboxes)?;

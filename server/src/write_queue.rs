@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
-use tilekv_engine::Write;
+use tilekv_engine::{SealedJob, Write};
 
 use crate::budget::Budget;
 use crate::delivery::{ConnectionId, Tag};
@@ -31,6 +31,8 @@ pub(crate) struct WriteBatch {
 pub(crate) enum QueuedWrite {
     /// A write to prepare and answer.
     Write(Tag, Box<Write>),
+    /// A sealed job to publish and answer.
+    Job(Tag, SealedJob),
     /// A producer's command that was refused and answered before it got here: the committer must
     /// refuse what follows it.
     Refused(StampKey, u64),

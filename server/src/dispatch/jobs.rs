@@ -80,3 +80,6 @@ fn map(job: &JobInfo) -> Reply {
     ];
     Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::text(name), value)).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,6 +94,74 @@ fn writes_are_applied_and_reads_come_in_columns() {
     assert_eq!(columns.columns()[0].value(1), tilekv_tile::Value::Nil);
 }
 
+fn put(job: &str, sequence: u64, values: Vec<i64>, timestamp: i64) -> BytesMut {
+    let rows = Rows {
+        columns: vec![Identifier::parse(b"x").unwrap()],
+        entities: vec![Bytes::from_static(b"e"); values.len()],
+        timestamps: vec![timestamp; values.len()],
+        cells: Cells::Typed(vec![TypedColumn::I64 { values, valid: None }]),
+    };
+    let mut bytes = BytesMut::new();
+    native::encode_job_rows(sequence, job.as_bytes(), Some(sequence), &rows, &mut bytes).unwrap();
+    bytes
+}
+
+fn begin_job(rig: &mut Rig) -> String {
+    let begun = talk(rig, &[(90, command("JOB.BEGIN v 0 60000"))]);
+    let [(90, Response::Value(Reply::Bulk(job)))] = &begun[..] else { panic!("{begun:?}") };
+    std::str::from_utf8(job).unwrap().to_owned()
+}
+
+#[test]
+fn a_job_takes_columns_and_its_commands_are_done_in_order() {
+    let mut rig = open();
+    let job = begin_job(&mut rig);
+    let mut bytes = put(&job, 1, vec![1, 2, 3], 1000);
+    bytes.extend_from_slice(&put(&job, 2, vec![4], 90_000));
+    let again = put(&job, 1, vec![1, 2, 3], 1000);
+    bytes.extend_from_slice(&again);
+    command(&format!("JOB.COMMIT {job} ROWS 3")).encode(4, &mut bytes).unwrap();
+    rig.feed(&bytes);
+    rig.settle();
+    let answers = responses(&mut rig);
+    let applied = |index: usize| match &answers[index] {
+        (_, Response::Applied(applied)) => (applied.outcome, applied.credit.bytes),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(applied(0).0, WriteOutcome::Applied(3));
+    let (1, Response::Error { error, closing: false }) = (answers.len() / 4, &answers[1].1) else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(error.code(), ErrorCode::BadValue);
+    assert_eq!(applied(2).0, WriteOutcome::Duplicate);
+    let most = u64::try_from(rig.shared.job_queue.bytes_max()).unwrap();
+    assert!((1..=most).contains(&applied(2).1), "a credit comes with each answer");
+    assert_eq!(answers[3], (4, Response::Value(Reply::OK)));
+}
+
+#[test]
+fn a_put_that_breaks_its_format_ends_the_conversation() {
+    let mut rig = open();
+    let job = begin_job(&mut rig);
+    let mut bytes = put(&job, 1, vec![1], 1000);
+    let last = bytes.len() - 4;
+    bytes.truncate(last);
+    let length = u32::try_from(last - native::FRAME_HEADER_BYTES).unwrap();
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    rig.feed(&bytes);
+    rig.settle();
+    let answers = responses(&mut rig);
+    assert!(matches!(&answers[..], [(0, Response::Error { closing: true, .. })]), "{answers:?}");
+    assert!(rig.exchange.session.closing);
+    let mut rig = open();
+    rig.feed(put("j-of-nobody", 1, vec![1], 1000));
+    let refused = responses(&mut rig);
+    let [(1, Response::Error { error, closing: false })] = &refused[..] else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(error.code(), ErrorCode::NoJob);
+}
+
 #[test]
 fn a_plan_outlives_a_change_of_its_view() {
     let mut rig = open();
