@@ -2,6 +2,7 @@
 //! thread fills them; the writer publishes what was sealed. Open jobs live in memory and in files
 //! of their own, and are gone after a restart. It has no clock: every call is told the time.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -40,6 +41,12 @@ pub struct Jobs {
     open: Mutex<HashMap<JobId, Arc<OpenJob>>>,
     drawn: AtomicU64,
     counters: Arc<Counters>,
+}
+
+impl fmt::Debug for Jobs {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Jobs").field("counters", &self.counters).finish_non_exhaustive()
+    }
 }
 
 /// What sealing a job led to.

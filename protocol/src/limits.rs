@@ -30,7 +30,7 @@ pub const PLAN_GROUPS_MAX: usize = 256;
 pub const PRODUCER_ID_BYTES_MAX: usize = 1024;
 
 /// Bytes of the ID token of a job.
-pub const JOB_TOKEN_BYTES_MAX: usize = 1024;
+pub const JOB_TOKEN_BYTES_MAX: usize = 255;
 
 /// What one connection may announce. A field per limit; the server uses
 /// [`Limits::before_authentication`] until the peer has proved who it is.
