@@ -176,7 +176,11 @@ fn plan_selector(
 fn column_form(binding: &FeatureBinding) -> ColumnForm {
     let kind = binding.column.map(|(_, kind)| kind);
     match (binding.function, kind) {
-        (Function::CountRows | Function::Count, _) => ColumnForm::Ints,
+        (Function::CountRows | Function::Count | Function::ApproxCountDistinct(_), _) => {
+            ColumnForm::Ints
+        }
+        (Function::FirstN(_) | Function::LastN(_) | Function::TopN(_), _)
+        | (Function::FirstDistinctN(_) | Function::LastDistinctN(_), _) => ColumnForm::Any,
         (Function::Mean, _)
         | (Function::VarPop | Function::VarSamp, _)
         | (Function::StddevPop | Function::StddevSamp, _) => ColumnForm::Doubles,

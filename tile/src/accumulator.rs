@@ -2,9 +2,11 @@
 //! (docs/format/state.md, [STATE-5] to [STATE-7]).
 //! It knows nothing of how states are computed or merged.
 
+use crate::component::ComponentKind;
 use crate::error::TileError;
 use crate::layout::{Layout, Slot};
-use crate::number::{count, index};
+use crate::number::index;
+use crate::side::{Reader, Side};
 
 /// The state of one tile or one window: the values of the components of a [`Layout`], without
 /// which it means nothing.
@@ -14,17 +16,10 @@ pub struct Accumulator {
     pub(crate) sides: Box<[Option<Side>]>,
 }
 
-/// A value without a fixed size.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// A string.
-    Text(Box<[u8]>),
-}
-
 impl Accumulator {
     /// Bytes that it holds on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let sides = self.sides.iter().flatten().map(Side::byte_count);
+        let sides = self.sides.iter().flatten().map(Side::heap_bytes);
         size_of_val(&*self.words) + size_of_val(&*self.sides) + sides.sum::<usize>()
     }
 
@@ -32,28 +27,18 @@ impl Accumulator {
     pub(crate) fn text(&self, slot: &Slot) -> Option<&[u8]> {
         match self.sides.get(slot.side_index())? {
             Some(Side::Text(text)) => Some(text),
-            None => None,
+            _ => None,
         }
+    }
+
+    /// A component's side.
+    pub(crate) fn side_mut(&mut self, slot: &Slot) -> &mut Option<Side> {
+        &mut self.sides[slot.side_index()]
     }
 
     /// Replaces the text of a component's side.
     pub(crate) fn set_text(&mut self, slot: &Slot, text: &[u8]) {
         self.sides[slot.side_index()] = Some(Side::Text(text.into()));
-    }
-}
-
-impl Side {
-    fn byte_count(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-        }
-    }
-
-    /// The bytes that stand for it in stored forms.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text,
-        }
     }
 }
 
@@ -78,8 +63,8 @@ pub fn encode_accumulator(layout: &Layout, accumulator: &Accumulator, out: &mut 
             out.extend_from_slice(&word.to_le_bytes());
         }
     }
-    for side in &accumulator.sides {
-        encode_side(side.as_ref(), out);
+    for slot in layout.slots().iter().filter(|slot| slot.has_side()) {
+        encode_side(slot.kind, accumulator.sides[slot.side_index()].as_ref(), out);
     }
 }
 
@@ -89,18 +74,18 @@ pub fn decode_accumulator(
     layout: &Layout,
     bytes: &[u8],
 ) -> Result<(Accumulator, usize), TileError> {
-    let mut reader = Reader { bytes, offset: 0 };
-    let component_count = usize::from(u16::from_le_bytes(reader.array()?));
+    let mut reader = Reader::new(bytes);
+    let component_count = usize::from(reader.u16()?);
     let components = layout.components().len();
     if components < component_count {
         let expected = format!("at most {components} components");
         return Err(reader.corrupt(0, expected, component_count.to_string()));
     }
     let mut accumulator = layout.empty();
-    let (word_count, side_count) = extent(layout, component_count);
-    reader.words(&mut accumulator.words[..word_count])?;
-    for (at, side) in accumulator.sides[..side_count].iter_mut().enumerate() {
-        *side = reader.side(at)?;
+    let (word_count, _) = extent(layout, component_count);
+    read_words(&mut reader, &mut accumulator.words[..word_count])?;
+    for slot in layout.slots()[..component_count].iter().filter(|slot| slot.has_side()) {
+        accumulator.sides[slot.side_index()] = read_side(&mut reader, slot.kind)?;
     }
     Ok((accumulator, reader.offset))
 }
@@ -113,71 +98,40 @@ pub(crate) fn extent(layout: &Layout, component_count: usize) -> (usize, usize) 
         .map_or((layout.words(), layout.sides()), |next| (index(next.word), next.side_index()))
 }
 
-fn encode_side(side: Option<&Side>, out: &mut Vec<u8>) {
+fn encode_side(kind: ComponentKind, side: Option<&Side>, out: &mut Vec<u8>) {
     let Some(side) = side else {
         out.extend_from_slice(&0_u32.to_le_bytes());
         return;
     };
-    let bytes = side.bytes();
+    let bytes = side.bytes(kind);
     let Ok(length) = u32::try_from(bytes.len() + 1) else {
         panic!("a stored text is shorter than 4 GiB");
     };
     out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(bytes);
+    out.extend_from_slice(&bytes);
 }
 
-/// Reads an encoded state from its beginning to its end.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    offset: usize,
+fn read_words(reader: &mut Reader<'_>, words: &mut [u64]) -> Result<(), TileError> {
+    let marks_at = reader.offset;
+    let marks = reader.take(words.len().div_ceil(8))?;
+    for (at, word) in words.iter_mut().enumerate() {
+        if marks[at / 8] >> (at % 8) & 1 == 1 {
+            *word = reader.u64()?;
+        }
+    }
+    let used = words.len() % 8;
+    match marks.last() {
+        Some(last) if used != 0 && last >> used != 0 => {
+            let at = marks_at + marks.len() - 1;
+            Err(reader.corrupt(at, "marks of words alone".to_owned(), format!("{last:#04x}")))
+        }
+        _ => Ok(()),
+    }
 }
 
-impl<'a> Reader<'a> {
-    fn words(&mut self, words: &mut [u64]) -> Result<(), TileError> {
-        let marks_at = self.offset;
-        let marks = self.take(words.len().div_ceil(8))?;
-        for (at, word) in words.iter_mut().enumerate() {
-            if marks[at / 8] >> (at % 8) & 1 == 1 {
-                *word = u64::from_le_bytes(self.array()?);
-            }
-        }
-        let used = words.len() % 8;
-        match marks.last() {
-            Some(last) if used != 0 && last >> used != 0 => {
-                let at = marks_at + marks.len() - 1;
-                Err(self.corrupt(at, "marks of words alone".to_owned(), format!("{last:#04x}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn side(&mut self, _at: usize) -> Result<Option<Side>, TileError> {
-        let length = u32::from_le_bytes(self.array()?);
-        match length.checked_sub(1) {
-            None => Ok(None),
-            Some(length) => Ok(Some(Side::Text(self.take(index(length))?.into()))),
-        }
-    }
-
-    fn array<const COUNT: usize>(&mut self) -> Result<[u8; COUNT], TileError> {
-        let taken = self.take(COUNT)?;
-        let Ok(array) = taken.try_into() else {
-            unreachable!("as many bytes were taken as the array has");
-        };
-        Ok(array)
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8], TileError> {
-        let rest = &self.bytes[self.offset..];
-        let Some(taken) = rest.get(..length) else {
-            let found = format!("{} left", count(rest.len()));
-            return Err(self.corrupt(self.offset, format!("{length} bytes"), found));
-        };
-        self.offset += length;
-        Ok(taken)
-    }
-
-    fn corrupt(&self, offset: usize, expected: String, found: String) -> TileError {
-        TileError::Corrupt { what: "stored tile state", offset, expected, found }
+fn read_side(reader: &mut Reader<'_>, kind: ComponentKind) -> Result<Option<Side>, TileError> {
+    match reader.u32()?.checked_sub(1) {
+        None => Ok(None),
+        Some(length) => Side::decode(kind, reader.take(index(length))?).map(Some),
     }
 }

@@ -64,6 +64,7 @@ fn add_scalar(slot: &Slot, accumulator: &mut Accumulator, timestamp: i64, scalar
         (ComponentKind::SumI64 | ComponentKind::SumF64 | ComponentKind::Moments, _) => {
             unreachable!("a cell has the type of its column")
         }
+        _ => slot.rule().add(accumulator.side_mut(slot), timestamp, scalar),
     }
 }
 

@@ -11,13 +11,14 @@ use self::header::{
     CLEAR_BYTES, COMPONENT_COUNT_AT, FLAGS_AT, Flags, HEADER_BYTES, INTEGERS, LaneMarks,
     TEXT_LENGTH_BYTES,
 };
-use crate::accumulator::{Accumulator, Side};
+use crate::accumulator::Accumulator;
 use crate::component::ComponentKind;
 use crate::error::TileError;
 use crate::frame::encode_lane;
 use crate::lane::{Descriptor, Lane, are_bits_clean};
 use crate::layout::{Layout, Slot};
 use crate::number::{count, index};
+use crate::side::Side;
 use std::ops::Range;
 
 /// A tile to be encoded.
@@ -282,7 +283,10 @@ impl<'a> Block<'a> {
         for (at, accumulator) in range.zip(accumulators) {
             if let Some(length) = length(at) {
                 let text = &texts[offset..offset + length];
-                accumulator.sides[slot.side_index()] = Some(Side::Text(text.into()));
+                let Ok(side) = Side::decode(slot.kind, text) else {
+                    unreachable!("sides are checked when a block is parsed");
+                };
+                accumulator.sides[slot.side_index()] = Some(side);
                 offset += length;
             }
         }
@@ -428,7 +432,9 @@ fn encode_clears(clears: &[(i64, i64)], out: &mut Vec<u8>) {
 
 /// Appends the lane of a component's lengths, their sum and its texts; gives the descriptor.
 fn encode_sides(slot: &Slot, rows: &[TileRow<'_>], out: &mut Vec<u8>) -> Descriptor {
-    let texts = || rows.iter().map(|row| row.accumulator.text(slot));
+    let sides = rows.iter().map(|row| row.accumulator.sides[slot.side_index()].as_ref());
+    let texts: Vec<_> = sides.map(|side| Some(side?.bytes(slot.kind))).collect();
+    let texts = || texts.iter().map(Option::as_deref);
     let lengths: Vec<u64> =
         texts().map(|text| text.map_or(0, |text| count(text.len()) + 1)).collect();
     let descriptor = encode_lane(INTEGERS, &lengths, out);

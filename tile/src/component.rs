@@ -41,6 +41,20 @@ pub enum ComponentKind {
     First(ColumnType),
     /// The entry with the greatest timestamp, of equal ones the one with the greatest value.
     Last(ColumnType),
+    /// The first so many entries.
+    FirstN(ColumnType, u16),
+    /// The last so many entries.
+    LastN(ColumnType, u16),
+    /// The first entries of the so many distinct values that come first.
+    FirstDistinctN(ColumnType, u16),
+    /// The last entries of the so many distinct values that come last.
+    LastDistinctN(ColumnType, u16),
+    /// A sketch of the distinct values, over two to this power of registers.
+    Distinct(u8),
+    /// A sketch of the distribution, of this k.
+    Quantiles(ColumnType, u16),
+    /// Counters for a list of the so many most frequent values.
+    Top(ColumnType, u16),
 }
 
 impl ComponentId {
@@ -79,6 +93,13 @@ pub fn components_of(
         }
         Function::First => smallvec![ComponentKind::First(kind)],
         Function::Last => smallvec![ComponentKind::Last(kind)],
+        Function::FirstN(n) => smallvec![ComponentKind::FirstN(kind, n)],
+        Function::LastN(n) => smallvec![ComponentKind::LastN(kind, n)],
+        Function::FirstDistinctN(n) => smallvec![ComponentKind::FirstDistinctN(kind, n)],
+        Function::LastDistinctN(n) => smallvec![ComponentKind::LastDistinctN(kind, n)],
+        Function::ApproxCountDistinct(precision) => smallvec![ComponentKind::Distinct(precision)],
+        Function::ApproxPercentile(_, k) => smallvec![ComponentKind::Quantiles(kind, k)],
+        Function::TopN(n) => smallvec![ComponentKind::Top(kind, n)],
     };
     let of_column = |kind| Component { column: Some(index), kind };
     Ok(kinds.into_iter().map(of_column).collect())
@@ -92,13 +113,20 @@ fn needs_number(function: Function) -> bool {
         | Function::Min
         | Function::Max
         | Function::First
-        | Function::Last => false,
+        | Function::Last
+        | Function::FirstN(_)
+        | Function::LastN(_)
+        | Function::FirstDistinctN(_)
+        | Function::LastDistinctN(_)
+        | Function::ApproxCountDistinct(_)
+        | Function::TopN(_) => false,
         Function::Sum
         | Function::Mean
         | Function::VarPop
         | Function::VarSamp
         | Function::StddevPop
-        | Function::StddevSamp => true,
+        | Function::StddevSamp
+        | Function::ApproxPercentile(..) => true,
     }
 }
 

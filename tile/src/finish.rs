@@ -10,6 +10,7 @@ use crate::integer_sum::{mean_of_integers, sum_of_words};
 use crate::layout::{Layout, Slot};
 use crate::moments::Moments;
 use crate::number::index;
+use crate::quantile::Quantile;
 use crate::scalar::ColumnType;
 use crate::value::Value;
 use bytes::Bytes;
@@ -49,6 +50,13 @@ impl Finisher {
             }
             Function::Min | Function::Max => self.extreme(accumulator),
             Function::First | Function::Last => self.entry(accumulator),
+            Function::ApproxPercentile(quantile, _) => self.side(accumulator, Some(quantile)),
+            Function::FirstN(_)
+            | Function::LastN(_)
+            | Function::FirstDistinctN(_)
+            | Function::LastDistinctN(_)
+            | Function::ApproxCountDistinct(_)
+            | Function::TopN(_) => self.side(accumulator, None),
         }
     }
 
@@ -66,6 +74,11 @@ impl Finisher {
             }
             _ => values.push(self.finish(accumulator)),
         }
+    }
+
+    fn side(&self, accumulator: &Accumulator, quantile: Option<Quantile>) -> Value {
+        let side = accumulator.sides[self.slot.side_index()].as_ref();
+        self.slot.rule().finish(side, quantile)
     }
 
     fn of_type(

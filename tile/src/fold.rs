@@ -18,6 +18,7 @@ use crate::merge::{
 use crate::moments::{Moments, Pool};
 use crate::number::{count, nearest_double, power_of_two};
 use crate::scalar::ColumnType;
+use std::borrow::Cow;
 use std::ops::Range;
 
 impl Block<'_> {
@@ -67,7 +68,17 @@ impl Block<'_> {
             ComponentKind::Last(kind) => {
                 self.fold_entry((source, Pick::Greatest, kind), range, slot, into);
             }
+            _ => self.fold_sides(source, range, slot, into),
         }
+    }
+
+    /// Merges lists or sketches, which were read once when the block was parsed.
+    fn fold_sides(&self, source: &Slot, range: Range<usize>, slot: &Slot, into: &mut Accumulator) {
+        let rule = slot.rule();
+        self.for_each_text(source, range, |bytes| match rule.decode(bytes) {
+            Ok(side) => rule.merge(into.side_mut(slot), Cow::Owned(side)),
+            Err(error) => unreachable!("sides are checked when a block is parsed: {error}"),
+        });
     }
 
     #[inline]

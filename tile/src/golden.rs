@@ -1,11 +1,12 @@
-//! The worked example of docs/format/block.md: the bytes that every later program must read, and
-//! write again.
+//! The worked examples of docs/format/block.md and docs/format/state.md: the bytes that every later
+//! program must read, and write again.
 
 use crate::accumulator::Accumulator;
 use crate::block::{Block, TileRow, encode_block};
 use crate::component::{Component, ComponentId, ComponentKind};
 use crate::expression::Function;
 use crate::layout::Layout;
+use crate::quantile::Quantile;
 use crate::scalar::{ColumnType, Scalar};
 use crate::value::Value;
 
@@ -51,11 +52,7 @@ fn encoded(layout: &Layout, tiles: &[(i64, bool, Accumulator)]) -> Vec<u8> {
 fn documented() -> Vec<u8> {
     let document = include_str!("../../docs/format/block.md");
     let example = document.split("## Example").nth(1).unwrap().split("```").nth(1).unwrap();
-    let hex = |line: &str| {
-        let words = line.split("   ").next().unwrap().split_whitespace();
-        words.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect::<Vec<u8>>()
-    };
-    example.lines().flat_map(hex).collect()
+    example.lines().flat_map(hex_of).collect()
 }
 
 #[test]
@@ -125,4 +122,60 @@ fn reserved_bits_are_checked() {
         let error = Block::parse(&damaged, &layout, DAY).unwrap_err().to_string();
         assert!(error.contains(expected), "byte {at}: {error}");
     }
+}
+
+/// The sides of the example in docs/format/state.md: component, values, and what they amount to.
+fn sides() -> Vec<(ComponentKind, Function, Vec<(i64, Scalar<'static>)>)> {
+    let (numbers, texts) = (ColumnType::F64, ColumnType::Str);
+    let doubles = [(1_700_006_400_010, Scalar::F64(1.25)), (1_700_006_400_007, Scalar::F64(0.5))];
+    let words = [(1, Scalar::Str(b"b")), (2, Scalar::Str(b"a")), (3, Scalar::Str(b"b"))];
+    let integers = [3, 1, 2].map(|value| (value, Scalar::I64(value)));
+    let median = Quantile::parse(b"0.5").unwrap();
+    vec![
+        (ComponentKind::LastN(numbers, 3), Function::LastN(3), doubles.to_vec()),
+        (ComponentKind::Distinct(12), Function::ApproxCountDistinct(12), words.to_vec()),
+        (
+            ComponentKind::Quantiles(ColumnType::I64, 8),
+            Function::ApproxPercentile(median, 8),
+            integers.to_vec(),
+        ),
+        (ComponentKind::Top(texts, 1), Function::TopN(1), words.to_vec()),
+    ]
+}
+
+#[test]
+fn the_documented_sides_are_what_is_written_and_read() {
+    let document = include_str!("../../docs/format/state.md");
+    let example = document.split("## Example").nth(1).unwrap().split("```").nth(1).unwrap();
+    let expected: Vec<u8> = example.lines().flat_map(hex_of).collect();
+    let mut written = Vec::new();
+    for (kind, function, values) in sides() {
+        let component = Component { column: Some(0), kind };
+        let layout = Layout::new(vec![(ComponentId::new(0), component)]);
+        let mut state = layout.empty();
+        for (timestamp, value) in values {
+            layout.add_row(&mut state, timestamp, &[Some(value)]);
+        }
+        let mut bytes = Vec::new();
+        crate::encode_accumulator(&layout, &state, &mut bytes);
+        let (read, length) = crate::decode_accumulator(&layout, &bytes).unwrap();
+        assert_eq!((&read, length), (&state, bytes.len()), "{function:?}");
+        // What is before the side: the number of components, and the length.
+        written.extend_from_slice(&bytes[6..]);
+        for at in 6..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x80;
+            if let Ok((read, _)) = crate::decode_accumulator(&layout, &damaged) {
+                layout.finish(function, Some(0), &read);
+            }
+        }
+    }
+    let shown: String = written.iter().map(|byte| format!("{byte:02X} ")).collect();
+    assert_eq!(expected, written, "written: {shown}");
+}
+
+/// The bytes at the head of a line, before three blanks.
+fn hex_of(line: &str) -> Vec<u8> {
+    let words = line.split("   ").next().unwrap().split_whitespace();
+    words.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }

@@ -74,7 +74,7 @@ impl Descriptor {
     /// The lane in which every tile has the empty word.
     pub(crate) const EMPTY: Self = Self(EMPTY_CODE << 3);
 
-    const SCALED: u8 = 1 << 6;
+    pub(crate) const SCALED: u8 = 1 << 6;
     const HOLES: u8 = 1 << 7;
 
     /// The descriptor of these width codes.

@@ -10,6 +10,7 @@ use crate::lane::LaneKind;
 use crate::name::Identifier;
 use crate::number::index;
 use crate::scalar::ColumnType;
+use crate::side::SideRule;
 
 /// An ordered list of components, each with its place in the words and sides of an
 /// [`Accumulator`]. Numbers lie in words of 64 bits; what has no fixed size lies in sides.
@@ -45,6 +46,8 @@ pub(crate) struct LaneShape {
     pub(crate) kind: LaneKind,
     /// Whether the texts themselves follow the lane.
     pub(crate) is_text: bool,
+    /// What the texts are, where they are lists or sketches.
+    pub(crate) rule: Option<SideRule>,
 }
 
 /// Where a component lies.
@@ -284,6 +287,14 @@ impl Slot {
         has_side(self.kind)
     }
 
+    /// What its side keeps, where that is a list or sketch.
+    pub(crate) fn rule(&self) -> SideRule {
+        let Some(rule) = SideRule::of(self.kind) else {
+            unreachable!("lists and sketches alone are kept by rules");
+        };
+        rule
+    }
+
     /// The index of its side.
     pub(crate) fn side_index(&self) -> usize {
         index(self.side)
@@ -311,6 +322,13 @@ pub(crate) fn identity_words(kind: ComponentKind) -> &'static [u64] {
         ComponentKind::Last(ColumnType::Str) => &[LEAST_INTEGER],
         ComponentKind::First(_) => &[GREATEST_INTEGER, 0],
         ComponentKind::Last(_) => &[LEAST_INTEGER, 0],
+        ComponentKind::FirstN(..)
+        | ComponentKind::LastN(..)
+        | ComponentKind::FirstDistinctN(..)
+        | ComponentKind::LastDistinctN(..)
+        | ComponentKind::Distinct(_)
+        | ComponentKind::Quantiles(..)
+        | ComponentKind::Top(..) => &[],
     }
 }
 
@@ -323,8 +341,13 @@ fn lane_shapes(kind: ComponentKind) -> impl Iterator<Item = LaneShape> {
             empty,
         },
         is_text: false,
+        rule: None,
     };
-    let lengths = LaneShape { kind: LaneKind { is_double: false, empty: 0 }, is_text: true };
+    let lengths = LaneShape {
+        kind: LaneKind { is_double: false, empty: 0 },
+        is_text: true,
+        rule: SideRule::of(kind),
+    };
     words.map(of_word).chain(has_side(kind).then_some(lengths))
 }
 
@@ -357,6 +380,13 @@ fn has_side(kind: ComponentKind) -> bool {
         | ComponentKind::Max(kind)
         | ComponentKind::First(kind)
         | ComponentKind::Last(kind) => kind == ColumnType::Str,
+        ComponentKind::FirstN(..)
+        | ComponentKind::LastN(..)
+        | ComponentKind::FirstDistinctN(..)
+        | ComponentKind::LastDistinctN(..)
+        | ComponentKind::Distinct(_)
+        | ComponentKind::Quantiles(..)
+        | ComponentKind::Top(..) => true,
     }
 }
 

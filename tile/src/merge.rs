@@ -11,6 +11,7 @@ use crate::layout::{Layout, Slot};
 use crate::moments::Moments;
 use crate::number::index;
 use crate::scalar::ColumnType;
+use std::borrow::Cow;
 
 impl Layout {
     /// Merges `from` into `into`, both of this layout.
@@ -63,6 +64,11 @@ fn merge_slot(slot: &Slot, into: &mut Accumulator, from_slot: &Slot, from: &Accu
         }
         ComponentKind::Last(kind) => {
             merge_entry(slot, into, (from_slot, from), (Pick::Greatest, kind));
+        }
+        _ => {
+            if let Some(side) = &from.sides[from_slot.side_index()] {
+                slot.rule().merge(into.side_mut(slot), Cow::Borrowed(side));
+            }
         }
     }
 }

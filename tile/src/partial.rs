@@ -1,7 +1,7 @@
 //! The partial of one feature as JSON: printed from a tile's state, and read into the parts of
 //! one. It knows nothing of other features of the view or of how partials travel.
 
-use crate::accumulator::{Accumulator, Side};
+use crate::accumulator::Accumulator;
 use crate::component::{Component, ComponentKind, components_of};
 use crate::decimal::{is_json_number, print_double, print_moments, print_sum};
 use crate::decimal::{read_moments, read_sum};
@@ -14,6 +14,7 @@ use crate::layout::{FeatureBinding, Layout, Slot};
 use crate::moments::Moments;
 use crate::number::index;
 use crate::scalar::{ColumnType, parse_double, parse_integer};
+use crate::side::{Side, SideRule, print_side, read_side};
 use serde_json::{Map, Value as Json};
 use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
@@ -50,6 +51,15 @@ impl Layout {
             }
             Function::Min | Function::Max => print_extreme(&last, accumulator),
             Function::First | Function::Last => print_entry(&last, accumulator),
+            Function::FirstN(_)
+            | Function::LastN(_)
+            | Function::FirstDistinctN(_)
+            | Function::LastDistinctN(_)
+            | Function::ApproxCountDistinct(_)
+            | Function::ApproxPercentile(..)
+            | Function::TopN(_) => {
+                print_side(last.rule(), accumulator.sides[last.side_index()].as_ref())
+            }
         }
     }
 
@@ -96,8 +106,37 @@ pub(crate) fn read_partial(
         (Function::Last, Some((_, kind))) => {
             read_entry(ComponentKind::Last(kind), kind, &json, times)
         }
-        _ => read_spread(&json),
+        _ => match side_of(feature) {
+            Some((component, rule, kind)) => read_sided(component, rule, kind, &json, times),
+            None => read_spread(&json),
+        },
     }
+}
+
+/// The component of a feature that keeps a list or sketch, and its column's type.
+fn side_of(feature: &FeatureBinding) -> Option<(ComponentKind, SideRule, ColumnType)> {
+    let (_, kind) = feature.column?;
+    let component = components_of_feature(feature).first()?.kind;
+    Some((component, SideRule::of(component)?, kind))
+}
+
+fn read_sided(
+    component: ComponentKind,
+    rule: SideRule,
+    kind: ColumnType,
+    json: &Partial<'_>,
+    times: Range<i64>,
+) -> Result<Parts, String> {
+    let side = match json {
+        Partial::Tree(json) => read_side(rule, kind, json, times)?,
+        // A bare number is none of these partials: the error says what would be.
+        Partial::Number(number) => {
+            let json = serde_json::from_str(number).unwrap_or(Json::Null);
+            read_side(rule, kind, &json, times)?
+        }
+    };
+    let part = |side| Part { kind: component, words: SmallVec::new(), side: Some(side) };
+    Ok(side.into_iter().map(part).collect())
 }
 
 /// A partial's text: a bare number, which needs no JSON tree, or a tree.

@@ -1,10 +1,11 @@
 //! Random writes: sound ones, repeated ones, and ones with a flaw. It knows nothing of what
 //! should come of them.
 
+use crate::simulation::aggregate::is_list_or_sketch;
 use crate::simulation::definitions::{VIEW_NAMES, change, definition, is_huge, view_name};
 use crate::simulation::dice::Dice;
 use crate::simulation::judge::{Action, Meaning, parts_given};
-use crate::simulation::model::{Cell, Entry, Model, ModelView, Part, Parts, Row};
+use crate::simulation::model::{Cell, Entry, Model, ModelView, Part, Parts, Row, SMALL_K};
 use crate::simulation::partials::print;
 use crate::simulation::row_text::rows_of;
 use bytes::Bytes;
@@ -333,17 +334,25 @@ fn chosen_features(dice: &mut Dice, view: &ModelView) -> Vec<usize> {
     if !dice.one_in(4) {
         return features.collect();
     }
-    let groups: Vec<u64> = (0..256).map(|_| dice.word() % 2).collect();
+    let groups: Vec<u64> = (0..=ROWS_GROUP).map(|_| dice.word() % 2).collect();
     features
         .filter(|feature| {
             let (function, column, _) = view.feature(*feature);
             let group = match function {
-                Function::CountRows => 255,
-                Function::Min => column * 8 + 1,
-                Function::Max => column * 8 + 2,
-                Function::First => column * 8 + 3,
-                Function::Last => column * 8 + 4,
-                _ => column * 8,
+                Function::CountRows => ROWS_GROUP,
+                Function::Min => column * 16 + 1,
+                Function::Max => column * 16 + 2,
+                Function::First => column * 16 + 3,
+                Function::Last => column * 16 + 4,
+                Function::FirstN(_) => column * 16 + 5,
+                Function::LastN(_) => column * 16 + 6,
+                Function::FirstDistinctN(_) => column * 16 + 7,
+                Function::LastDistinctN(_) => column * 16 + 8,
+                Function::ApproxCountDistinct(_) => column * 16 + 9,
+                Function::ApproxPercentile(_, SMALL_K) => column * 16 + 10,
+                Function::ApproxPercentile(..) => column * 16 + 11,
+                Function::TopN(_) => column * 16 + 12,
+                _ => column * 16,
             };
             groups[group] == 0
         })
@@ -365,7 +374,7 @@ fn uncounted(view: &ModelView, given: &[usize]) -> Parts {
                     | Function::Max
                     | Function::First
                     | Function::Last
-            );
+            ) && !is_list_or_sketch(other);
             is_count && other_column == column
         };
         let is_counted = (0..view.definition.features.len()).any(counts);
@@ -393,13 +402,19 @@ fn spoil(
     let feature = view.feature_at(&partials[at].0)?;
     let (function, _, _) = view.feature(feature);
     let is_entry = matches!(function, Function::First | Function::Last);
-    partials[at].1 =
-        Bytes::from_static(if is_entry { b"[9223372036854775807,1]" } else { b"{\"n\"" });
+    let flaw: &[u8] = match function {
+        _ if is_entry => b"[9223372036854775807,1]",
+        Function::FirstN(_) | Function::LastDistinctN(_) => b"[[9223372036854775807,1]]",
+        Function::ApproxCountDistinct(_) | Function::TopN(_) => b"{\"b64\":\"AAAA\"}",
+        _ => b"{\"n\"",
+    };
+    partials[at].1 = Bytes::from_static(flaw);
     Some("BADVALUE")
 }
 
 /// A name that no view has.
 const NOWHERE: &str = "nowhere";
+const ROWS_GROUP: usize = 255;
 const RECENT_MAX: usize = 24;
 const PRODUCERS: [&[u8]; 3] = [b"p", b"\x00", b"partition-7"];
 const ENTITIES: [&[u8]; 9] = [

@@ -2,7 +2,9 @@
 //! answer agrees. It knows nothing of windows or tiles.
 
 use crate::simulation::model::{Cell, Entry, Part, Parts};
-use tilekv_tile::{ColumnType, Function, Value};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use tilekv_tile::{ColumnType, Function, Quantile, Value};
 
 /// What an answer should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +18,8 @@ pub enum Expected {
         /// How far an answer may be off.
         tolerance: f64,
     },
+    /// One of these.
+    OneOf(Vec<Value>),
     /// Anything: the rows went into the feature's parts unequally, which a status says.
     Anything,
 }
@@ -30,6 +34,7 @@ impl Expected {
                 (value - answer).abs() <= *tolerance
             }
             (Self::About { .. }, _) => false,
+            (Self::OneOf(values), answer) => values.contains(answer),
             (Self::Anything, _) => true,
         }
     }
@@ -43,7 +48,7 @@ pub fn is_defined(function: Function, column: usize, entries: &[&Entry]) -> bool
     let is_alone = matches!(
         function,
         Function::CountRows | Function::Min | Function::Max | Function::First | Function::Last
-    );
+    ) || is_list_or_sketch(function);
     is_alone
         || entries.iter().all(|entry| {
             let is_whole = entry.parts.has(needed) || entry.parts.lacks(needed);
@@ -85,7 +90,96 @@ pub fn aggregate(
         Function::VarPop | Function::VarSamp | Function::StddevPop | Function::StddevSamp => {
             spread(function, kind, &cells)
         }
+        Function::FirstN(_)
+        | Function::LastN(_)
+        | Function::FirstDistinctN(_)
+        | Function::LastDistinctN(_) => {
+            let entries = listed(function, &cells).into_iter();
+            Expected::Exactly(Value::List(entries.map(|(_, cell)| value_of(cell)).collect()))
+        }
+        Function::ApproxCountDistinct(_) => distinct(&cells),
+        Function::ApproxPercentile(quantile, k) => percentile(quantile, k, &cells),
+        Function::TopN(n) => top(n, &cells),
     }
+}
+
+/// Whether a function is a list or a sketch: computed from a part that no other function has.
+#[must_use]
+pub fn is_list_or_sketch(function: Function) -> bool {
+    matches!(
+        function,
+        Function::FirstN(_)
+            | Function::LastN(_)
+            | Function::FirstDistinctN(_)
+            | Function::LastDistinctN(_)
+            | Function::ApproxCountDistinct(_)
+            | Function::ApproxPercentile(..)
+            | Function::TopN(_)
+    )
+}
+
+/// The entries that a list keeps, in ascending order.
+#[must_use]
+pub fn listed<'a>(function: Function, cells: &[(i64, &'a Cell)]) -> Vec<(i64, &'a Cell)> {
+    let (n, is_last, is_distinct) = match function {
+        Function::FirstN(n) => (n, false, false),
+        Function::LastN(n) => (n, true, false),
+        Function::FirstDistinctN(n) => (n, false, true),
+        Function::LastDistinctN(n) => (n, true, true),
+        _ => panic!("{function:?} is no list"),
+    };
+    let mut entries = cells.to_vec();
+    entries.sort();
+    if is_last {
+        entries.reverse();
+    }
+    let mut kept: Vec<(i64, &Cell)> = Vec::new();
+    for (timestamp, cell) in entries {
+        let is_repeat = is_distinct && kept.iter().any(|(_, known)| *known == cell);
+        if !is_repeat && kept.len() < usize::from(n) {
+            kept.push((timestamp, cell));
+        }
+    }
+    kept.sort();
+    kept
+}
+
+/// Few values are counted exactly; many within four standard errors.
+fn distinct(cells: &[(i64, &Cell)]) -> Expected {
+    let values: BTreeSet<&Cell> = cells.iter().map(|(_, cell)| *cell).collect();
+    let count = wide(values.len());
+    if count <= DISTINCT_EXACT_MAX {
+        return Expected::Exactly(Value::integer(count));
+    }
+    let tolerance = count / 15 + 1;
+    let near = count - tolerance..=count + tolerance;
+    Expected::OneOf(near.map(Value::integer).collect())
+}
+
+/// Exact while there are at most k values; after that one of the inputs.
+fn percentile(quantile: Quantile, k: u16, cells: &[(i64, &Cell)]) -> Expected {
+    let mut values: Vec<&Cell> = cells.iter().map(|(_, cell)| *cell).collect();
+    values.sort();
+    if usize::from(k) < values.len() {
+        return Expected::OneOf(values.into_iter().map(value_of).collect());
+    }
+    let count = u64::try_from(values.len()).unwrap_or(u64::MAX);
+    let rank = usize::try_from(quantile.nearest_rank(count)).unwrap_or(usize::MAX);
+    chosen(values.get(rank - 1).copied())
+}
+
+/// Exact while there are at most as many values as counters.
+fn top(n: u16, cells: &[(i64, &Cell)]) -> Expected {
+    let mut counts: BTreeMap<&Cell, i128> = BTreeMap::new();
+    cells.iter().for_each(|(_, cell)| *counts.entry(cell).or_default() += 1);
+    if TOP_EXACT_MAX < counts.len() {
+        return Expected::Anything;
+    }
+    let mut ordered: Vec<(&Cell, i128)> = counts.into_iter().collect();
+    ordered.sort_by_key(|(cell, count)| (Reverse(*count), *cell));
+    ordered.truncate(usize::from(n));
+    let pair = |(cell, count)| Value::List(vec![value_of(cell), Value::integer(count)]);
+    Expected::Exactly(Value::List(ordered.into_iter().map(pair).collect()))
 }
 
 /// The value of a cell.
@@ -190,5 +284,9 @@ pub fn m2(kind: ColumnType, cells: &[(i64, &Cell)]) -> f64 {
     squares.sum()
 }
 
+/// Up to so many values a count of distinct values at precision 12 is exact.
+const DISTINCT_EXACT_MAX: i128 = 384;
+/// Up to so many values a list of the most frequent ones is exact.
+const TOP_EXACT_MAX: usize = 64;
 /// The stated relative error of variances and deviations of well-placed data.
 const SPREAD_ERROR_MAX: f64 = 1e-13;

@@ -1,10 +1,10 @@
 //! Random views and changes of views. It knows nothing of what they hold.
 
 use crate::simulation::dice::Dice;
-use crate::simulation::model::{COLUMN_COUNT_MAX, ModelView};
+use crate::simulation::model::{COLUMN_COUNT_MAX, ModelView, SMALL_K};
 use tilekv_tile::{
     ColumnDefinition, ColumnType, Edge, Expression, FeatureDefinition, Function, Identifier,
-    LateMode, Name, SealMode, Span, ViewChange, ViewDefinition,
+    LateMode, Name, Quantile, SealMode, Span, ViewChange, ViewDefinition,
 };
 
 /// The names that views go by.
@@ -81,6 +81,11 @@ fn feature(dice: &mut Dice, at: usize, columns: &[ColumnDefinition]) -> FeatureD
     let column = dice.pick(columns);
     let function = match column.kind {
         ColumnType::Str => *dice.pick(&FUNCTIONS_OF_ANY),
+        _ if dice.one_in(4) => {
+            let quantile = Quantile::parse(dice.pick(&QUANTILES).as_bytes());
+            let quantile = quantile.expect("a quantile as the contract has it");
+            Function::ApproxPercentile(quantile, *dice.pick(&[SMALL_K, 200]))
+        }
         _ => *dice.pick(&[&FUNCTIONS_OF_ANY[..], &FUNCTIONS_OF_NUMBERS].concat()),
     };
     let expression = Expression { function, column: Some(column.name.clone()) };
@@ -130,8 +135,20 @@ const COLUMNS: [(&str, ColumnType); 4] = [
     (HUGE_PREFIX, ColumnType::I64),
 ];
 const FEATURE_COUNT_MAX: usize = 14;
-const FUNCTIONS_OF_ANY: [Function; 5] =
-    [Function::Count, Function::Min, Function::Max, Function::First, Function::Last];
+const QUANTILES: [&str; 5] = ["0", "0.25", "0.5", "0.99", "1"];
+const FUNCTIONS_OF_ANY: [Function; 11] = [
+    Function::Count,
+    Function::Min,
+    Function::Max,
+    Function::First,
+    Function::Last,
+    Function::FirstN(3),
+    Function::LastN(3),
+    Function::FirstDistinctN(2),
+    Function::LastDistinctN(3),
+    Function::ApproxCountDistinct(12),
+    Function::TopN(2),
+];
 const FUNCTIONS_OF_NUMBERS: [Function; 6] = [
     Function::Sum,
     Function::Mean,

@@ -46,7 +46,7 @@ pub struct Entry {
 
 /// A set of parts of a tile's state: what its features are computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Parts(u64);
+pub struct Parts(u128);
 
 /// A part of a tile's state over one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,22 @@ pub enum Part {
     First,
     /// The last in time.
     Last,
+    /// The first entries.
+    FirstN,
+    /// The last entries.
+    LastN,
+    /// The first entries of distinct values.
+    FirstDistinctN,
+    /// The last entries of distinct values.
+    LastDistinctN,
+    /// Distinct values.
+    Distinct,
+    /// What percentiles are computed from, where few rows are exact.
+    SmallQuantiles,
+    /// What percentiles are computed from.
+    Quantiles,
+    /// Counted values.
+    Top,
     /// Not a part of the state: says that a sum was given without a count, so that what counts
     /// its values is unknown to a feature that joined later.
     Uncounted,
@@ -72,7 +88,7 @@ pub enum Part {
 
 impl Parts {
     /// The number of rows.
-    pub const ROWS: Self = Self(1 << 63);
+    pub const ROWS: Self = Self(1 << 127);
 
     /// One part over one column.
     #[must_use]
@@ -86,12 +102,20 @@ impl Parts {
             Part::First => 5,
             Part::Last => 6,
             Part::Uncounted => 7,
+            Part::FirstN => 8,
+            Part::LastN => 9,
+            Part::FirstDistinctN => 10,
+            Part::LastDistinctN => 11,
+            Part::Distinct => 12,
+            Part::SmallQuantiles => 13,
+            Part::Quantiles => 14,
+            Part::Top => 15,
         };
         assert!(column < COLUMN_COUNT_MAX, "the model has bits for {COLUMN_COUNT_MAX} columns");
-        Self(1 << (column * 8 + kind))
+        Self(1 << (column * 16 + kind))
     }
 
-    /// What a feature is computed from.
+    /// What a feature is computed from. Lists and sketches have one set of parameters each.
     #[must_use]
     pub fn needed(function: Function, column: usize) -> Self {
         let count = Self::of(Part::Count, column);
@@ -106,6 +130,14 @@ impl Parts {
             }
             Function::First => Self::of(Part::First, column),
             Function::Last => Self::of(Part::Last, column),
+            Function::FirstN(_) => Self::of(Part::FirstN, column),
+            Function::LastN(_) => Self::of(Part::LastN, column),
+            Function::FirstDistinctN(_) => Self::of(Part::FirstDistinctN, column),
+            Function::LastDistinctN(_) => Self::of(Part::LastDistinctN, column),
+            Function::ApproxCountDistinct(_) => Self::of(Part::Distinct, column),
+            Function::ApproxPercentile(_, SMALL_K) => Self::of(Part::SmallQuantiles, column),
+            Function::ApproxPercentile(..) => Self::of(Part::Quantiles, column),
+            Function::TopN(_) => Self::of(Part::Top, column),
         }
     }
 
@@ -460,6 +492,9 @@ impl Model {
 
 /// Columns of a view that the model can tell apart.
 pub const COLUMN_COUNT_MAX: usize = 7;
+
+/// The k of a percentile that is soon no longer exact.
+pub const SMALL_K: u16 = 8;
 
 /// How long a committed job is remembered: the stated 7 days.
 const JOB_EXPIRY_MS: i64 = 7 * 24 * 3_600_000;

@@ -1,7 +1,9 @@
 //! The partials of a tile as JSON: printed from rows, and compared with what a store prints.
 //! It knows nothing of how a store keeps them.
 
-use crate::simulation::aggregate::{Expected, aggregate, float, m2, units, units_of_one, wide};
+use crate::simulation::aggregate::{
+    Expected, aggregate, float, listed, m2, units, units_of_one, value_of, wide,
+};
 use crate::simulation::model::{Cell, Entry, Parts, Row};
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -17,6 +19,20 @@ pub fn print(function: Function, column: usize, kind: ColumnType, rows: &[Arc<Ro
     match function {
         Function::CountRows => rows.len().to_string(),
         Function::Count => cells.len().to_string(),
+        Function::FirstN(_)
+        | Function::LastN(_)
+        | Function::FirstDistinctN(_)
+        | Function::LastDistinctN(_) => {
+            let entries = listed(function, &cells);
+            let entries: Vec<String> =
+                entries.iter().map(|entry| print_entry(Some(entry))).collect();
+            format!("[{}]", entries.join(","))
+        }
+        Function::ApproxCountDistinct(_) | Function::ApproxPercentile(..) | Function::TopN(_) => {
+            let values: Vec<String> =
+                cells.iter().map(|(_, cell)| print_cell(Some(cell))).collect();
+            format!("{{\"values\":[{}]}}", values.join(","))
+        }
         _ if cells.is_empty() => "null".to_owned(),
         Function::Sum => print_sum(kind, total()),
         Function::Mean => {
@@ -57,8 +73,49 @@ pub fn admits(
             admits_time(function, column, entries, &json)
                 && expected.admits(&value(&json[1], kind, function))
         }
+        Function::FirstN(_)
+        | Function::LastN(_)
+        | Function::FirstDistinctN(_)
+        | Function::LastDistinctN(_) => {
+            let cells = cells_of(function, column, entries);
+            let entries: Vec<String> =
+                listed(function, &cells).iter().map(|entry| print_entry(Some(entry))).collect();
+            let expected = serde_json::from_str::<Json>(&format!("[{}]", entries.join(",")));
+            expected.is_ok_and(|expected| same(&expected, &json, kind))
+        }
+        Function::ApproxCountDistinct(_) | Function::ApproxPercentile(..) | Function::TopN(_) => {
+            admits_sketch(kind, &cells_of(function, column, entries), &json)
+        }
         _ => expected.admits(&value(&json, kind, function)),
     }
+}
+
+/// Values that are printed are those of the rows; what a sketch holds shows where it is read.
+fn admits_sketch(kind: ColumnType, cells: &[(i64, &Cell)], json: &Json) -> bool {
+    let Some(values) = json["values"].as_array() else {
+        return json["b64"].is_string() && !cells.is_empty();
+    };
+    let mut expected: Vec<&Cell> = cells.iter().map(|(_, cell)| *cell).collect();
+    expected.sort();
+    let expected = expected.into_iter().map(value_of);
+    expected.eq(values.iter().map(|json| value(json, kind, Function::Min)))
+}
+
+/// The values that went into a feature, with their times.
+fn cells_of<'a>(function: Function, column: usize, entries: &[&'a Entry]) -> Vec<(i64, &'a Cell)> {
+    let needed = Parts::needed(function, column);
+    let counted = entries.iter().filter(|entry| entry.parts.has(needed));
+    counted.filter_map(|entry| Some((entry.row.timestamp, entry.row.cell(column)?))).collect()
+}
+
+/// Whether two lists of entries are the same, numbers compared as such.
+fn same(one: &Json, other: &Json, kind: ColumnType) -> bool {
+    let entries = |json: &Json| -> Option<Vec<(i64, Value)>> {
+        let entry =
+            |entry: &Json| Some((entry[0].as_i64()?, value(&entry[1], kind, Function::Min)));
+        json.as_array()?.iter().map(entry).collect()
+    };
+    entries(one).is_some() && entries(one) == entries(other)
 }
 
 fn admits_mean(column: usize, kind: ColumnType, entries: &[&Entry], json: &Json) -> bool {
@@ -78,10 +135,7 @@ fn admits_spread(
     entries: &[&Entry],
     json: &Json,
 ) -> bool {
-    let needed = Parts::needed(function, column);
-    let counted = entries.iter().filter(|entry| entry.parts.has(needed));
-    let cells: Vec<(i64, &Cell)> =
-        counted.filter_map(|entry| Some((entry.row.timestamp, entry.row.cell(column)?))).collect();
+    let cells = cells_of(function, column, entries);
     let Some([count, mean, m2_found]) = numbers(json, ["n", "mean", "m2"]) else {
         return false;
     };

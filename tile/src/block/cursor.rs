@@ -4,11 +4,13 @@
 use super::header::{
     CLEAR_BYTES, Flags, HEADER_BYTES, INTEGERS, LaneMarks, STARTS_AT, TEXT_LENGTH_BYTES,
 };
+use super::stored_length;
 use crate::error::TileError;
 use crate::fixed_point::FixedPoint;
 use crate::lane::{Descriptor, Lane, LaneKind};
 use crate::layout::LaneShape;
 use crate::number::{count, index};
+use crate::side::SideRule;
 
 /// What is wrong with a block, in few words: results of parsing stay small.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +108,7 @@ impl<'a> Cursor<'a> {
                 self.check_lane(lane, shape.kind, descriptor, payload())?;
             }
             if shape.is_text {
-                self.texts(at, descriptor)?;
+                self.texts(at, descriptor, shape.rule)?;
             }
         }
         Ok(())
@@ -140,7 +142,12 @@ impl<'a> Cursor<'a> {
     /// Passes over the texts whose lengths plus one are given by the lane at `offset`, which may
     /// not have been checked.
     #[inline(never)]
-    fn texts(&mut self, offset: usize, descriptor: Descriptor) -> Result<(), Problem> {
+    fn texts(
+        &mut self,
+        offset: usize,
+        descriptor: Descriptor,
+        rule: Option<SideRule>,
+    ) -> Result<(), Problem> {
         let payload = self.bytes.get(offset..self.at).filter(|_| descriptor.is_plain());
         let Some(payload) = payload else {
             return Err(corrupt(offset, "a plain lane of lengths", usize::from(descriptor.0)));
@@ -157,7 +164,18 @@ impl<'a> Cursor<'a> {
         if sum != count(total) {
             return Err(corrupt(self.at, "texts as long as their lengths say", total));
         }
-        self.take(total).map(|_| ())
+        let mut texts = self.take(total)?;
+        let Some(rule) = rule else {
+            return Ok(());
+        };
+        for length in (0..self.tile_count).filter_map(|at| stored_length(lengths.word(at))) {
+            let (text, rest) = texts.split_at(length);
+            if rule.decode(text).is_err() {
+                return Err(corrupt(self.at - texts.len(), "a list or sketch", length));
+            }
+            texts = rest;
+        }
+        Ok(())
     }
 }
 

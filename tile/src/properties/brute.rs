@@ -3,6 +3,7 @@
 use super::exact::{POINT, fixed, fixed_integer, magnitude, ratio};
 use super::rows::{Cell, Row};
 use crate::expression::Function;
+use crate::quantile::Quantile;
 use crate::value::Value;
 use bytes::Bytes;
 use num_bigint::BigInt;
@@ -14,7 +15,14 @@ pub(super) fn check(function: Function, column: usize, rows: &[Row], answer: &Va
     match function {
         Function::CountRows => assert_eq!(*answer, Value::from(length(rows.len()))),
         Function::Count => assert_eq!(*answer, Value::from(length(cells.len()))),
+        Function::FirstN(n) => check_entries(&cells, answer, (false, false, n)),
+        Function::LastN(n) => check_entries(&cells, answer, (true, false, n)),
+        Function::FirstDistinctN(n) => check_entries(&cells, answer, (false, true, n)),
+        Function::LastDistinctN(n) => check_entries(&cells, answer, (true, true, n)),
+        Function::ApproxCountDistinct(precision) => check_distinct(&cells, answer, precision),
+        Function::TopN(n) => assert_eq!(*answer, top(&cells, n)),
         _ if cells.is_empty() => assert_eq!(*answer, Value::Nil, "{function:?}"),
+        Function::ApproxPercentile(quantile, k) => check_percentile(&cells, answer, quantile, k),
         Function::Sum => check_sum(&cells, answer),
         Function::Mean => check_mean(&cells, answer),
         Function::Min => assert_eq!(*answer, extreme(&cells, |one, best| one < best)),
@@ -50,6 +58,77 @@ fn check_sum(cells: &[(i64, &Cell)], answer: &Value) {
         next => fixed(next) - fixed(answer.abs()),
     };
     assert!(error << 70 <= (last_place << 70) + sizes, "{answer} is near the sum");
+}
+
+/// Checks the values of the n outermost entries, backwards from the last or forwards from the
+/// first, of each value once or not.
+fn check_entries(
+    cells: &[(i64, &Cell)],
+    answer: &Value,
+    (is_backwards, is_distinct, n): (bool, bool, u16),
+) {
+    let mut entries = cells.to_vec();
+    entries.sort_by(|one, next| one.partial_cmp(next).unwrap());
+    if is_backwards {
+        entries.reverse();
+    }
+    let mut kept: Vec<&Cell> = Vec::new();
+    for (_, cell) in entries {
+        if !(is_distinct && kept.contains(&cell)) && kept.len() < usize::from(n) {
+            kept.push(cell);
+        }
+    }
+    if is_backwards {
+        kept.reverse();
+    }
+    assert_eq!(*answer, Value::List(kept.into_iter().map(value_of).collect()));
+}
+
+/// Exact where coupons are kept, that is below 8 values or, from a precision of 8 on, a few more.
+fn check_distinct(cells: &[(i64, &Cell)], answer: &Value, precision: u8) {
+    let count = counts(cells).len();
+    if 8 <= precision || count < 8 {
+        assert_eq!(*answer, Value::from(length(count)));
+    } else {
+        let Value::Int(answer) = *answer else { panic!("{answer:?} is a count") };
+        assert!((1..1_000).contains(&answer), "{answer} is near {count}");
+    }
+}
+
+fn check_percentile(cells: &[(i64, &Cell)], answer: &Value, quantile: Quantile, k: u16) {
+    let mut values: Vec<&Cell> = cells.iter().map(|(_, cell)| *cell).collect();
+    values.sort_by(|one, next| one.partial_cmp(next).unwrap());
+    if values.len() <= usize::from(k) {
+        let rank = quantile.nearest_rank(length(values.len()));
+        let nearest = values[usize::try_from(rank).unwrap() - 1];
+        assert_eq!(*answer, value_of(nearest));
+    } else {
+        let is_input = values.iter().any(|value| value_of(value) == *answer);
+        assert!(is_input, "{answer:?} is one of the inputs");
+    }
+}
+
+/// The n most frequent values with their counts, exactly.
+fn top(cells: &[(i64, &Cell)], n: u16) -> Value {
+    let mut counts = counts(cells);
+    counts.sort_by(|(value, count), (other, other_count)| {
+        other_count.cmp(count).then(value.partial_cmp(other).unwrap())
+    });
+    counts.truncate(usize::from(n));
+    let pair = |(value, count)| Value::List(vec![value_of(value), Value::from(count)]);
+    Value::List(counts.into_iter().map(pair).collect())
+}
+
+/// How often each value is there.
+fn counts<'a>(cells: &[(i64, &'a Cell)]) -> Vec<(&'a Cell, u64)> {
+    let mut counts: Vec<(&Cell, u64)> = Vec::new();
+    for (_, cell) in cells {
+        match counts.iter_mut().find(|(known, _)| known == cell) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((cell, 1)),
+        }
+    }
+    counts
 }
 
 fn check_mean(cells: &[(i64, &Cell)], answer: &Value) {

@@ -4,6 +4,7 @@ use crate::component::{Component, ComponentId, components_of};
 use crate::expression::Function;
 use crate::layout::{FeatureBinding, Layout};
 use crate::name::Identifier;
+use crate::quantile::Quantile;
 use crate::scalar::{ColumnType, Scalar};
 use crate::{Accumulator, floor_to};
 use proptest::prelude::*;
@@ -30,7 +31,31 @@ pub(super) enum Cell {
 /// The types of the columns.
 pub(super) const COLUMNS: [ColumnType; 3] = [ColumnType::I64, ColumnType::F64, ColumnType::Str];
 
-pub(super) const FUNCTIONS: [Function; 12] = [
+/// Every function, some with several parameters.
+pub(super) fn functions() -> Vec<Function> {
+    let median = Quantile::parse(b"0.5").unwrap();
+    let upper = Quantile::parse(b"0.93").unwrap();
+    let mut functions = FUNCTIONS.to_vec();
+    functions.extend([
+        Function::FirstN(1),
+        Function::FirstN(5),
+        Function::LastN(3),
+        Function::LastN(1_024),
+        Function::FirstDistinctN(2),
+        Function::LastDistinctN(1),
+        Function::LastDistinctN(4),
+        Function::ApproxCountDistinct(4),
+        Function::ApproxCountDistinct(12),
+        Function::ApproxPercentile(median, 200),
+        Function::ApproxPercentile(upper, 200),
+        Function::ApproxPercentile(median, 8),
+        Function::TopN(2),
+        Function::TopN(20),
+    ]);
+    functions
+}
+
+const FUNCTIONS: [Function; 12] = [
     Function::CountRows,
     Function::Count,
     Function::Sum,
@@ -49,7 +74,7 @@ pub(super) const FUNCTIONS: [Function; 12] = [
 pub(super) fn features() -> Vec<FeatureBinding> {
     let mut features = Vec::new();
     for (column, kind) in (0_u16..).zip(COLUMNS) {
-        for function in FUNCTIONS {
+        for function in functions() {
             let is_rows = function == Function::CountRows;
             let binding = (!is_rows).then_some((column, kind));
             if (is_rows && column != 0) || components_of(function, binding).is_err() {
