@@ -63,7 +63,7 @@ pub use rows::{ColumnsBuilder, RowsBuilder};
 pub use tiles::{ExplainedTile, Explanation, StoredTile, TilePartials};
 pub use views::{Seal, ViewInfo};
 
-pub use tilekv_protocol::native::{Credit, ReplyColumnKind};
+pub use tilekv_protocol::native::{Credit, ReplyColumnKind, ReplyLists};
 pub use tilekv_protocol::{Credentials, ErrorCode, ReadTime, Reply, WriteLane};
 pub use tilekv_tile::{
     Answers, Cells, ColumnDefinition, ColumnType, Edge, Expression, FeatureDefinition, Identifier,

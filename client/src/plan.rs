@@ -6,7 +6,9 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use tilekv_protocol::ReadTime;
-use tilekv_protocol::native::{ColumnsReply, PlanRequest, ReplyColumn, ReplyColumnKind};
+use tilekv_protocol::native::{
+    ColumnsReply, PlanRequest, ReplyColumn, ReplyColumnKind, ReplyLists,
+};
 use tilekv_tile::{Answers, Edge, Name, Selector, Status, TileError, Value, WindowBounds};
 
 use crate::client::Client;
@@ -251,7 +253,7 @@ impl<'a> Column<'a> {
         self.selector
     }
 
-    /// Whether the values are integers, doubles, or of any type.
+    /// Whether the values are integers, doubles, lists, or of any type.
     pub fn kind(&self) -> ReplyColumnKind {
         self.column.kind()
     }
@@ -295,6 +297,11 @@ impl<'a> Column<'a> {
     /// The values as little-endian words of eight bytes; none for a column of any type.
     pub fn words(&self) -> Option<&'a Bytes> {
         self.column.words()
+    }
+
+    /// The lists of all rows side by side, as Arrow has them; none for a column of another type.
+    pub fn lists(&self) -> Option<&'a ReplyLists> {
+        self.column.lists()
     }
 
     /// The status of a row's value; none unless statuses were asked for.

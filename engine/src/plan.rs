@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tilekv_tile::{
-    ColumnType, ComponentId, Edge, FeatureBinding, Finisher, Function, Identifier, Layout, Name,
-    Selector, components_of,
+    ColumnType, ComponentId, Edge, FeatureBinding, Finisher, Function, Identifier, Layout,
+    ListKind, Name, Selector, components_of,
 };
 
 use crate::catalog::{Catalog, Feature, View, ViewId};
@@ -41,6 +41,7 @@ pub(crate) struct PlannedSelector {
 pub(crate) enum ColumnForm {
     Ints,
     Doubles,
+    Lists(ListKind),
     Any,
 }
 
@@ -179,8 +180,11 @@ fn column_form(binding: &FeatureBinding) -> ColumnForm {
         (Function::CountRows | Function::Count | Function::ApproxCountDistinct(_), _) => {
             ColumnForm::Ints
         }
-        (Function::FirstN(_) | Function::LastN(_) | Function::TopN(_), _)
-        | (Function::FirstDistinctN(_) | Function::LastDistinctN(_), _) => ColumnForm::Any,
+        (Function::FirstN(_) | Function::LastN(_), Some(items))
+        | (Function::FirstDistinctN(_) | Function::LastDistinctN(_), Some(items)) => {
+            ColumnForm::Lists(ListKind { items, counted: false })
+        }
+        (Function::TopN(_), Some(items)) => ColumnForm::Lists(ListKind { items, counted: true }),
         (Function::Mean, _)
         | (Function::VarPop | Function::VarSamp, _)
         | (Function::StddevPop | Function::StddevSamp, _) => ColumnForm::Doubles,

@@ -293,9 +293,13 @@ pub(crate) fn clear_columns(plan: &ViewPlan, columns: &mut [AnswerColumn], rows:
                 empty(values, rows);
                 empty(valid, rows);
             }
+            (ColumnForm::Lists(planned), Values::Lists(kind, values)) if planned == *kind => {
+                empty(values, rows);
+            }
             (ColumnForm::Any, Values::Any(values)) => empty(values, rows),
             (ColumnForm::Ints, other) => *other = Values::ints(rows),
             (ColumnForm::Doubles, other) => *other = Values::doubles(rows),
+            (ColumnForm::Lists(kind), other) => *other = Values::lists(kind, rows),
             (ColumnForm::Any, other) => *other = Values::any(rows),
         }
         empty(&mut column.statuses, rows);

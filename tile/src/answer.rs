@@ -1,6 +1,7 @@
 //! Answers to window reads: values with their statuses and bounds, column by column.
 //! It knows nothing of how they were found or how they travel.
 
+use crate::scalar::ColumnType;
 use crate::value::Value;
 use std::fmt;
 
@@ -48,8 +49,19 @@ pub enum Values {
         /// One entry per row: false is nil.
         valid: Vec<bool>,
     },
+    /// Lists of one kind, and nils.
+    Lists(ListKind, Vec<Value>),
     /// Values of any type.
     Any(Vec<Value>),
+}
+
+/// What the lists of a column hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListKind {
+    /// The type of the items.
+    pub items: ColumnType,
+    /// Whether each item stands in a list of two with its count.
+    pub counted: bool,
 }
 
 /// The answers of one selector, one per row of the request.
@@ -126,12 +138,17 @@ impl Values {
         Self::Any(Vec::with_capacity(rows))
     }
 
+    /// An empty column of lists with room for `rows` values.
+    pub fn lists(kind: ListKind, rows: usize) -> Self {
+        Self::Lists(kind, Vec::with_capacity(rows))
+    }
+
     /// How many values there are, nils included.
     pub fn len(&self) -> usize {
         match self {
             Self::Int { values, .. } => values.len(),
             Self::Double { values, .. } => values.len(),
-            Self::Any(values) => values.len(),
+            Self::Lists(_, values) | Self::Any(values) => values.len(),
         }
     }
 
@@ -150,6 +167,7 @@ impl Values {
                 push_present(values, valid, value);
             }
             (Self::Double { values, valid }, Value::Nil) => push_nil(values, valid),
+            (Self::Lists(kind, values), value) if kind.admits(&value) => values.push(value),
             (Self::Any(values), value) => values.push(value),
             (_, value) => self.promoted().push(value),
         }
@@ -184,7 +202,7 @@ impl Values {
             Self::Int { values, valid } if valid[row] => Value::Int(values[row]),
             Self::Double { values, valid } if valid[row] => Value::Double(values[row]),
             Self::Int { .. } | Self::Double { .. } => Value::Nil,
-            Self::Any(values) => values[row].clone(),
+            Self::Lists(_, values) | Self::Any(values) => values[row].clone(),
         }
     }
 
@@ -196,7 +214,29 @@ impl Values {
         }
         match self {
             Self::Any(values) => values,
-            Self::Int { .. } | Self::Double { .. } => unreachable!("the column was promoted"),
+            _ => unreachable!("the column was promoted"),
+        }
+    }
+}
+
+impl ListKind {
+    /// Whether a value is nil or a list of this kind.
+    pub fn admits(self, value: &Value) -> bool {
+        let is_item = |item: &Value| match self.items {
+            ColumnType::I64 => matches!(item, Value::Int(_)),
+            ColumnType::F64 => matches!(item, Value::Double(_)),
+            ColumnType::Str => matches!(item, Value::Text(_)),
+        };
+        let admits = |item: &Value| match item {
+            Value::List(pair) if self.counted => {
+                matches!(pair.as_slice(), [item, Value::Int(_)] if is_item(item))
+            }
+            item => !self.counted && is_item(item),
+        };
+        match value {
+            Value::Nil => true,
+            Value::List(items) => items.iter().all(admits),
+            _ => false,
         }
     }
 }
@@ -270,6 +310,19 @@ mod tests {
         let expected = vec![Value::Int(1), Value::Nil, big, Value::Int(2)];
         assert_eq!(values, Values::Any(expected));
         assert_eq!(values.len(), 4);
+    }
+
+    #[test]
+    fn lists_stay_in_their_column_and_others_do_not() {
+        let kind = ListKind { items: ColumnType::I64, counted: true };
+        let pair = |count| Value::List(vec![Value::Int(7), Value::Int(count)]);
+        let mut values = Values::lists(kind, 3);
+        let fitting = vec![Value::List(vec![pair(2), pair(1)]), Value::Nil, Value::List(vec![])];
+        fitting.iter().cloned().for_each(|value| values.push(value));
+        assert_eq!(values, Values::Lists(kind, fitting.clone()));
+        let other = Value::List(vec![Value::Int(7)]);
+        values.push(other.clone());
+        assert_eq!(values, Values::Any([fitting, vec![other]].concat()));
     }
 
     #[test]

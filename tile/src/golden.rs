@@ -124,8 +124,11 @@ fn reserved_bits_are_checked() {
     }
 }
 
+/// A component with a side, its function, and values with their times.
+type Sided = (ComponentKind, Function, Vec<(i64, Scalar<'static>)>);
+
 /// The sides of the example in docs/format/state.md: component, values, and what they amount to.
-fn sides() -> Vec<(ComponentKind, Function, Vec<(i64, Scalar<'static>)>)> {
+fn sides() -> Vec<Sided> {
     let (numbers, texts) = (ColumnType::F64, ColumnType::Str);
     let doubles = [(1_700_006_400_010, Scalar::F64(1.25)), (1_700_006_400_007, Scalar::F64(0.5))];
     let words = [(1, Scalar::Str(b"b")), (2, Scalar::Str(b"a")), (3, Scalar::Str(b"b"))];

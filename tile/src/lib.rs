@@ -44,7 +44,7 @@ mod view;
 mod window;
 
 pub use accumulator::{Accumulator, decode_accumulator, encode_accumulator};
-pub use answer::{AnswerColumn, Answers, Status, Values, WindowBounds};
+pub use answer::{AnswerColumn, Answers, ListKind, Status, Values, WindowBounds};
 pub use block::{Block, TileNumber, TileRow, encode_block};
 pub use component::{Component, ComponentId, ComponentKind, components_of};
 pub use coverage::Coverage;

@@ -157,7 +157,7 @@ impl SideRule {
         }
     }
 
-    /// Reads the stored bytes of a side.
+    /// Reads the stored bytes of a list or sketch ([STATE-16]).
     pub(crate) fn decode(self, bytes: &[u8]) -> Result<Side, TileError> {
         let mut reader = Reader::new(bytes);
         let reader_of = &mut reader;
@@ -233,7 +233,7 @@ impl Side {
         Cow::Owned(bytes)
     }
 
-    /// Reads the stored bytes of a component's side.
+    /// Reads the stored bytes of a component's side ([STATE-8]).
     pub(crate) fn decode(kind: ComponentKind, bytes: &[u8]) -> Result<Self, TileError> {
         match SideRule::of(kind) {
             Some(rule) => rule.decode(bytes),

@@ -2,10 +2,11 @@
 //! without a branch per value. Knows nothing of plans.
 
 use bytes::{Bytes, BytesMut};
-use tilekv_tile::{AnswerColumn, Answers, Status, Value, Values, WindowBounds};
+use tilekv_tile::{AnswerColumn, Answers, ListKind, Status, Value, Values, WindowBounds};
 
 use super::body::{Body, write_frame};
 use super::frame::{FLAG_STATUS, FrameKind};
+use super::lists::{ReplyLists, encode_lists, kind_of, type_number};
 use super::payload::{Payload, bit, bits, f64s, i64s, item_range, read_u32};
 use super::tree::{decode_value, encode_value};
 use crate::error::ProtocolError;
@@ -29,6 +30,8 @@ pub enum ReplyColumnKind {
     I64,
     /// Doubles.
     F64,
+    /// Lists.
+    List(ListKind),
     /// Values of any type.
     Any,
 }
@@ -52,6 +55,7 @@ pub struct ReplyColumn {
     /// The words; for values of any type, the end of each in `joined`.
     words: Bytes,
     joined: Bytes,
+    lists: Option<ReplyLists>,
     details: Option<Details>,
 }
 
@@ -97,6 +101,7 @@ fn encode_column(column: &AnswerColumn, rows: usize, with_status: bool, body: &m
         Values::Int { .. } => TYPE_I64,
         Values::Double { .. } => TYPE_F64,
         Values::Any(_) => TYPE_ANY,
+        Values::Lists(kind, _) => type_number(kind),
     });
     body.u8(match column.bounds.len() {
         _ if !with_status => BOUNDS_NONE,
@@ -115,6 +120,7 @@ fn encode_column(column: &AnswerColumn, rows: usize, with_status: bool, body: &m
             body.f64s(values);
         }
         Values::Any(values) => encode_any(values, body),
+        Values::Lists(kind, values) => encode_lists(*kind, values, body),
     }
     if with_status {
         encode_details(column, rows, body);
@@ -222,6 +228,7 @@ impl ReplyColumn {
         let body_bytes = payload.length32()?;
         let before = payload.remaining();
         let validity = payload.bitmap(rows)?;
+        let mut lists = None;
         let (kind, words, joined) = match kind {
             TYPE_I64 => (ReplyColumnKind::I64, payload.array(rows, 8)?, Bytes::new()),
             TYPE_F64 => (ReplyColumnKind::F64, payload.array(rows, 8)?, Bytes::new()),
@@ -231,7 +238,12 @@ impl ReplyColumn {
                 payload.pad()?;
                 (ReplyColumnKind::Any, ends, joined)
             }
-            _ => return Err(payload.malformed("unknown column type")),
+            other => {
+                let kind =
+                    kind_of(other).ok_or_else(|| payload.malformed("unknown column type"))?;
+                lists = Some(ReplyLists::decode(kind, rows, payload)?);
+                (ReplyColumnKind::List(kind), Bytes::new(), Bytes::new())
+            }
         };
         let details = match (with_status, bounds_mode) {
             (false, BOUNDS_NONE) => None,
@@ -242,8 +254,9 @@ impl ReplyColumn {
         if before - payload.remaining() != body_bytes {
             return Err(payload.malformed("a column is not as long as it says"));
         }
-        let column = Self { rows, kind, validity, words, joined, details };
+        let column = Self { rows, kind, validity, words, joined, lists, details };
         column.check_any(limits)?;
+        column.check_lists(payload)?;
         Ok(column)
     }
 
@@ -253,6 +266,16 @@ impl ReplyColumn {
             return Ok(());
         }
         (0..self.rows).try_for_each(|row| self.any_value(row, limits).map(|_| ()))
+    }
+
+    fn check_lists(&self, payload: &Payload<'_>) -> Result<(), ProtocolError> {
+        let Some(lists) = &self.lists else {
+            return Ok(());
+        };
+        match (0..self.rows).all(|row| self.is_valid(row) || lists.is_empty(row)) {
+            true => Ok(()),
+            false => Err(payload.malformed("a row without a value has items")),
+        }
     }
 
     /// The type of the values.
@@ -281,7 +304,13 @@ impl ReplyColumn {
 
     /// The words as they stand in the frame, for a column of integers or doubles.
     pub fn words(&self) -> Option<&Bytes> {
-        Some(&self.words).filter(|_| self.kind != ReplyColumnKind::Any)
+        let has_words = matches!(self.kind, ReplyColumnKind::I64 | ReplyColumnKind::F64);
+        Some(&self.words).filter(|_| has_words)
+    }
+
+    /// The lists as they stand in the frame, for a column of lists.
+    pub fn lists(&self) -> Option<&ReplyLists> {
+        self.lists.as_ref()
     }
 
     /// All integers, zero where there is no value; none for a column of another type.
@@ -299,13 +328,18 @@ impl ReplyColumn {
         if !self.is_valid(row) {
             return Value::Nil;
         }
+        if let Some(lists) = &self.lists {
+            return lists.value(row);
+        }
         match self.kind {
             ReplyColumnKind::I64 => Value::Int(i64::from_le_bytes(self.word(row))),
             ReplyColumnKind::F64 => Value::Double(f64::from_le_bytes(self.word(row))),
-            ReplyColumnKind::Any => match self.any_value(row, &Limits::trusting()) {
-                Ok(value) => value,
-                Err(_) => unreachable!("every value was read when the frame was"),
-            },
+            ReplyColumnKind::Any | ReplyColumnKind::List(_) => {
+                match self.any_value(row, &Limits::trusting()) {
+                    Ok(value) => value,
+                    Err(_) => unreachable!("every value was read when the frame was"),
+                }
+            }
         }
     }
 
@@ -354,6 +388,9 @@ impl ReplyColumn {
             ReplyColumnKind::I64 => Values::Int { values: i64s(&self.words), valid: self.valid() },
             ReplyColumnKind::F64 => {
                 Values::Double { values: f64s(&self.words), valid: self.valid() }
+            }
+            ReplyColumnKind::List(kind) => {
+                Values::Lists(kind, (0..self.rows).map(|row| self.value(row)).collect())
             }
             ReplyColumnKind::Any => {
                 Values::Any((0..self.rows).map(|row| self.value(row)).collect())

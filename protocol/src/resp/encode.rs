@@ -164,7 +164,7 @@ impl Writer<'_> {
             Values::Int { values, valid } if valid[row] => self.integer(values[row]),
             Values::Double { values, valid } if valid[row] => self.double(values[row]),
             Values::Int { .. } | Values::Double { .. } => self.nil(),
-            Values::Any(values) => self.value(&values[row]),
+            Values::Lists(_, values) | Values::Any(values) => self.value(&values[row]),
         }
     }
 

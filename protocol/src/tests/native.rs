@@ -5,8 +5,8 @@ use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tilekv_tile::{
-    After, AnswerColumn, Answers, Cells, Edge, Identifier, Name, ProducerStamp, Rows, Selector,
-    Status, TypedColumn, Value, Values, WindowBounds,
+    After, AnswerColumn, Answers, Cells, ColumnType, Edge, Identifier, ListKind, Name,
+    ProducerStamp, Rows, Selector, Status, TypedColumn, Value, Values, WindowBounds,
 };
 
 use crate::native::*;
@@ -161,7 +161,24 @@ fn values(rows: usize) -> impl Strategy<Value = Values> {
         (vec(-1e9f64..1e9, rows), valid())
             .prop_map(|(values, valid)| Values::Double { values, valid }),
         vec(value(), rows).prop_map(Values::Any),
+        lists(rows),
     ]
+}
+
+/// Columns of lists of every kind, some rows of which are nil.
+fn lists(rows: usize) -> impl Strategy<Value = Values> {
+    let items = prop_oneof![Just(ColumnType::I64), Just(ColumnType::F64), Just(ColumnType::Str)];
+    (items, any::<bool>()).prop_flat_map(move |(items, counted)| {
+        let item = match items {
+            ColumnType::I64 => any::<i64>().prop_map(Value::Int).boxed(),
+            ColumnType::F64 => (-1e9f64..1e9).prop_map(Value::Double).boxed(),
+            ColumnType::Str => bytes(9).prop_map(Value::Text).boxed(),
+        };
+        let pair = |(item, count): (Value, i64)| Value::List(vec![item, Value::Int(count)]);
+        let item = if counted { (item, any::<i64>()).prop_map(pair).boxed() } else { item };
+        let list = prop_oneof![Just(Value::Nil), vec(item, 0..5).prop_map(Value::List)];
+        vec(list, rows).prop_map(move |lists| Values::Lists(ListKind { items, counted }, lists))
+    })
 }
 
 fn window_bounds() -> impl Strategy<Value = WindowBounds> {
