@@ -57,29 +57,47 @@ pub(crate) fn walk(
     place: &mut Place,
     take: &mut dyn FnMut(&FrameHeader, &Batch<'_>),
 ) -> Result<FileEnd, DiskError> {
-    let (mut position, mut proven) = (PAGE_BYTES, start.first_lsn);
+    let mut proven = start.first_lsn;
     let mut batches: Vec<(Lsn, u64)> = Vec::new();
+    let (position, stop) = walk_on(window, start.salt, PAGE_BYTES, place, &mut |at, batch| {
+        batches.push((at.header.first_lsn, at.offset));
+        proven = at.header.durable_lsn;
+        take(at.header, batch);
+    })?;
+    let first_unproven = batches.partition_point(|(lsn, _)| *lsn < proven);
+    let unproven_from = match batches.get(first_unproven) {
+        _ if stop == Stop::Sealed => position,
+        Some((_, offset)) => *offset,
+        None => 0,
+    };
+    Ok(FileEnd { position, stop, unproven_from })
+}
+
+/// Reads the frames from `position` on, where `place` says what is due; gives where the last good
+/// batch ends and what stands after it.
+pub(crate) fn walk_on(
+    window: &mut FileWindow,
+    salt: u64,
+    mut position: u64,
+    place: &mut Place,
+    take: &mut dyn FnMut(&Found<'_>, &Batch<'_>),
+) -> Result<(u64, Stop), DiskError> {
     loop {
-        let stop = match next(window, start.salt, *place, position, take)? {
-            Next::Batch { offset, end, header } => {
-                batches.push((header.first_lsn, offset));
-                proven = header.durable_lsn;
+        match next(window, salt, *place, position, take)? {
+            Next::Batch { end, header } => {
                 place.lsn = Lsn::new(header.first_lsn.number() + u64::from(header.record_count));
                 place.crc = header.crc;
                 position = end;
-                continue;
             }
-            Next::Stop(stop) => stop,
-        };
-        let sealed = matches!(stop, Stop::Sealed);
-        let first_unproven = batches.partition_point(|(lsn, _)| *lsn < proven);
-        let unproven_from = match batches.get(first_unproven) {
-            _ if sealed => position,
-            Some((_, offset)) => *offset,
-            None => 0,
-        };
-        return Ok(FileEnd { position, stop, unproven_from });
+            Next::Stop(stop) => return Ok((position, stop)),
+        }
     }
+}
+
+/// A batch's header and where it stands.
+pub(crate) struct Found<'a> {
+    pub(crate) offset: u64,
+    pub(crate) header: &'a FrameHeader,
 }
 
 /// Looks through everything from an offset on. A frame counts when its header is good and
@@ -106,6 +124,48 @@ pub(crate) fn scan(
     Ok(remains)
 }
 
+/// Which frame shows that one before it is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// Any later one.
+    Frame,
+    /// One that was written when the missing LSN was durable.
+    Proof,
+}
+
+/// The first frame from an offset on whose header is good, bears the salt, and is later than the
+/// one that `missing` is due in.
+pub(crate) fn next_frame(
+    window: &mut FileWindow,
+    from: u64,
+    salt: u64,
+    missing: Lsn,
+    wanted: Beyond,
+) -> Result<Option<(u64, FrameHeader)>, DiskError> {
+    let is_wanted = |header: &FrameHeader| match wanted {
+        Beyond::Frame => missing < header.first_lsn,
+        Beyond::Proof => missing < header.durable_lsn,
+    };
+    let mut offset = from.next_multiple_of(u64_of(FRAME_ALIGNMENT_BYTES));
+    while offset < window.len() {
+        let bytes = window.ahead(offset, HEADER_BYTES)?;
+        let Some(at) = find_magic(bytes) else {
+            let whole = bytes.len() / FRAME_ALIGNMENT_BYTES * FRAME_ALIGNMENT_BYTES;
+            offset += u64_of(whole.max(FRAME_ALIGNMENT_BYTES));
+            continue;
+        };
+        offset += u64_of(at);
+        if let Ok(header) = header_at(window, offset)?
+            && header.salt == salt
+            && is_wanted(&header)
+        {
+            return Ok(Some((offset, header)));
+        }
+        offset += u64_of(FRAME_ALIGNMENT_BYTES);
+    }
+    Ok(None)
+}
+
 /// One past the last byte from an offset on that is not zero.
 fn nonzero_end(window: &mut FileWindow, from: u64) -> Result<Option<u64>, DiskError> {
     let (mut offset, mut end) = (from, None);
@@ -120,7 +180,7 @@ fn nonzero_end(window: &mut FileWindow, from: u64) -> Result<Option<u64>, DiskEr
 }
 
 enum Next {
-    Batch { offset: u64, end: u64, header: FrameHeader },
+    Batch { end: u64, header: FrameHeader },
     Stop(Stop),
 }
 
@@ -130,7 +190,7 @@ fn next(
     salt: u64,
     place: Place,
     position: u64,
-    take: &mut dyn FnMut(&FrameHeader, &Batch<'_>),
+    take: &mut dyn FnMut(&Found<'_>, &Batch<'_>),
 ) -> Result<Next, DiskError> {
     let page = page_after(position);
     let mut found = (position, FrameFault::Zeros);
@@ -142,7 +202,7 @@ fn next(
             Ok(header) => {
                 let body = padded_body_bytes(&header).unwrap_or(0);
                 let end = offset + u64_of(HEADER_BYTES + body);
-                return Ok(Next::Batch { offset, end, header });
+                return Ok(Next::Batch { end, header });
             }
             Err(fault) if found.1 == FrameFault::Zeros => found = (offset, fault),
             Err(_) => {}
@@ -160,7 +220,7 @@ fn frame_at(
     salt: u64,
     place: Place,
     offset: u64,
-    take: &mut dyn FnMut(&FrameHeader, &Batch<'_>),
+    take: &mut dyn FnMut(&Found<'_>, &Batch<'_>),
 ) -> Result<Result<FrameHeader, FrameFault>, DiskError> {
     let header = match header_at(window, offset)? {
         Ok(header) => header,
@@ -172,7 +232,8 @@ fn frame_at(
     if header.kind == FrameKind::End {
         return Ok(Ok(header));
     }
-    let checked = with_body(window, offset, &header, |batch| take(&header, batch))?;
+    let found = Found { offset, header: &header };
+    let checked = with_body(window, offset, &header, |batch| take(&found, batch))?;
     Ok(checked.map(|()| header))
 }
 

@@ -19,6 +19,14 @@ impl FileWindow {
         Ok(Self { len: file.len()?, file, buffer: Vec::new(), buffer_offset: 0 })
     }
 
+    /// Forgets what is in memory, so that what was written meanwhile is seen.
+    pub(crate) fn refresh(&mut self) -> Result<(), DiskError> {
+        self.buffer.clear();
+        self.buffer_offset = 0;
+        self.len = self.file.len()?;
+        Ok(())
+    }
+
     /// Bytes in the file.
     pub(crate) fn len(&self) -> u64 {
         self.len

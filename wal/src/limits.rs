@@ -46,3 +46,6 @@ pub const READ_BYTES: usize = 1 << 20;
 
 /// Longest name of a file, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
+
+/// How often a reader of a log that grows meanwhile goes on to what was appended.
+pub const CATCH_UP_ROUNDS_MAX: usize = 8;

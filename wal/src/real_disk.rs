@@ -16,6 +16,7 @@ use crate::disk::{Disk, DiskError, DiskFile, check_name};
 #[derive(Debug)]
 pub struct RealDisk {
     root: PathBuf,
+    access: Access,
     /// Guards the open handles of the root (named "") and of each folder within it.
     folders: Mutex<BTreeMap<String, Arc<File>>>,
 }
@@ -30,7 +31,8 @@ impl RealDisk {
         let name = root.display().to_string();
         let fail = |source| translate("open folder", &name, &name, source);
         create_folders(root).map_err(fail)?;
-        let disk = Self { root: root.to_path_buf(), folders: Mutex::default() };
+        let access = Access::Write;
+        let disk = Self { root: root.to_path_buf(), access, folders: Mutex::default() };
         disk.keep_folder("", root).map_err(fail)?;
         for entry in fs::read_dir(root).map_err(fail)? {
             let entry = entry.map_err(fail)?;
@@ -39,6 +41,32 @@ impl RealDisk {
             }
         }
         Ok(disk)
+    }
+
+    /// Opens a folder that exists, for reading alone: what would change it is refused, and its
+    /// lock is looked at and never made.
+    ///
+    /// # Errors
+    /// [`DiskError::NotFound`] or [`DiskError::Io`] when the folder cannot be opened.
+    pub fn open_read_only(root: &Path) -> Result<Self, DiskError> {
+        let name = root.display().to_string();
+        let fail = |source| translate("open folder", &name, &name, source);
+        fs::read_dir(root).map_err(fail)?;
+        Ok(Self { root: root.to_path_buf(), access: Access::Read, folders: Mutex::default() })
+    }
+
+    /// Gives a file of another folder a second name here, which costs no space; false where the
+    /// file systems do not allow that, so that the file has to be copied.
+    ///
+    /// # Errors
+    /// [`DiskError::NotFound`] when `source` has no such file, and what else went wrong.
+    pub fn link_from(&self, source: &Self, name: &str) -> Result<bool, DiskError> {
+        let target = self.path_for_writing(name)?;
+        match fs::hard_link(source.root.join(name), target) {
+            Ok(()) => Ok(true),
+            Err(error) if is_no_link(error.kind()) => Ok(false),
+            Err(error) => Err(self.error("link", name, error)),
+        }
     }
 
     fn folders(&self) -> MutexGuard<'_, BTreeMap<String, Arc<File>>> {
@@ -54,6 +82,10 @@ impl RealDisk {
     /// The path of a name; the folder that it names is created where it is missing.
     fn path_for_writing(&self, name: &str) -> Result<PathBuf, DiskError> {
         check_name(name)?;
+        if self.access == Access::Read {
+            let source = ErrorKind::ReadOnlyFilesystem.into();
+            return Err(self.error("change", name, source));
+        }
         if let Some((folder, _)) = name.split_once('/')
             && !self.folders().contains_key(folder)
         {
@@ -103,7 +135,8 @@ impl Disk for RealDisk {
 
     fn open(&self, name: &str) -> Result<Box<dyn DiskFile>, DiskError> {
         check_name(name)?;
-        let opened = OpenOptions::new().read(true).write(true).open(self.root.join(name));
+        let is_written = self.access == Access::Write;
+        let opened = OpenOptions::new().read(true).write(is_written).open(self.root.join(name));
         let file = opened.map_err(|source| self.error("open", name, source))?;
         Ok(self.file(name, file))
     }
@@ -130,8 +163,7 @@ impl Disk for RealDisk {
     }
 
     fn remove(&self, name: &str) -> Result<(), DiskError> {
-        check_name(name)?;
-        let removed = fs::remove_file(self.root.join(name));
+        let removed = fs::remove_file(self.path_for_writing(name)?);
         removed.map_err(|source| self.error("remove", name, source))
     }
 
@@ -149,9 +181,16 @@ impl Disk for RealDisk {
 
     fn lock(&self) -> Result<Box<dyn Send>, DiskError> {
         let mut options = OpenOptions::new();
-        let opened =
-            options.write(true).create(true).truncate(false).open(self.root.join(LOCK_NAME));
-        let file = opened.map_err(|source| self.error("open", LOCK_NAME, source))?;
+        match self.access {
+            Access::Write => options.write(true).create(true).truncate(false),
+            Access::Read => options.read(true),
+        };
+        let file = match options.open(self.root.join(LOCK_NAME)) {
+            Err(source) if self.access == Access::Read && source.kind() == ErrorKind::NotFound => {
+                return Ok(Box::new(()));
+            }
+            opened => opened.map_err(|source| self.error("open", LOCK_NAME, source))?,
+        };
         match file.try_lock() {
             Ok(()) => Ok(Box::new(file)),
             Err(TryLockError::WouldBlock) => Err(DiskError::Locked { folder: self.folder() }),
@@ -162,6 +201,24 @@ impl Disk for RealDisk {
     fn folder(&self) -> String {
         self.root.display().to_string()
     }
+}
+
+/// What a folder was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+/// Whether two names for one file are what the system refuses.
+fn is_no_link(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::CrossesDevices
+            | ErrorKind::PermissionDenied
+            | ErrorKind::TooManyLinks
+            | ErrorKind::Unsupported
+    )
 }
 
 struct RealFile {

@@ -226,7 +226,7 @@ impl Reader<'_> {
 
 /// A file takes batches only once its start frame is durable ([WAL-18]), so that one without a good
 /// start frame is new and unused, unless a frame stands in it.
-fn check_unused(disk: &dyn Disk, file: &LogFile, lsn: Lsn) -> Result<(), WalError> {
+pub(crate) fn check_unused(disk: &dyn Disk, file: &LogFile, lsn: Lsn) -> Result<(), WalError> {
     let Err(fault) = &file.start else {
         return Ok(());
     };

@@ -10,6 +10,8 @@ mod faults;
 mod golden;
 #[cfg(test)]
 mod layout;
+#[cfg(test)]
+mod live;
 mod real_disk;
 mod sim_disk;
 #[cfg(test)]
