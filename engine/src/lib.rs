@@ -5,6 +5,8 @@
 //! them durable and visible. [`Reader`] answers reads on any thread and waits for nothing.
 
 mod apply;
+mod backup;
+mod backup_file;
 mod catalog;
 mod codec;
 mod content;
@@ -12,6 +14,7 @@ mod definition;
 mod engine;
 mod error;
 mod explain;
+mod finding;
 mod frame;
 mod info;
 mod job;
@@ -50,10 +53,13 @@ pub mod disk {
     };
 }
 
+pub use backup::{BackupOptions, Link, PreviousBackup, Progress, back_up, check_backup, restore};
+pub use backup_file::{Backup, BackupFile};
 pub use catalog::{View, ViewId};
 pub use engine::{Engine, EngineCounters};
 pub use error::EngineError;
 pub use explain::{ExplainedTile, Explanation};
+pub use finding::Finding;
 pub use info::{StoreInfo, ViewFreshness, ViewInfo};
 pub use job::{JobCommit, JobCounters, JobId, JobInfo, JobMode, JobRequest, JobState, JobTile};
 pub use jobs::{Jobs, Sealing};

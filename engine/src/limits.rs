@@ -39,3 +39,7 @@ pub(crate) const BLOCK_BYTES_MAX: usize = 16 << 10;
 pub(crate) const BLOCK_TILE_COUNT_MAX: usize = 1_024;
 /// Bytes after which a page of blocks is closed.
 pub(crate) const PAGE_BYTES_MIN: usize = 4 << 10;
+/// How often a backup begins anew because files went while it was being taken.
+pub const BACKUP_TRIES_MAX: usize = 20;
+/// Bytes that a copy of a file reads at once.
+pub(crate) const COPY_BYTES: usize = 1 << 20;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tilekv_tile::SealSet;
-use tilekv_wal::{Disk, Lsn};
+use tilekv_wal::{Disk, DiskError, Lsn};
 
 use crate::catalog::{Catalog, View, ViewCounters, ViewId};
 use crate::codec::{FieldError, Fields, PutFields, bytes_u64, count_u32, index};
@@ -18,7 +18,8 @@ use crate::segment::SegmentId;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "manifest";
-const TEMPORARY: &str = "manifest.tmp";
+/// The name that a manifest is written under before it takes its place.
+pub(crate) const MANIFEST_TEMPORARY: &str = "manifest.tmp";
 const MAGIC: &[u8; 8] = b"TKVMANIF";
 const VERSION: u32 = 1;
 
@@ -50,22 +51,28 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Reads the manifest, if there is one.
     pub(crate) fn load(disk: &dyn Disk) -> Result<Option<Self>, EngineError> {
-        if !disk.exists(MANIFEST)? {
-            return Ok(None);
-        }
-        let file = disk.open(MANIFEST)?;
+        Self::read(disk)?.map(|bytes| Self::decode(&bytes)).transpose()
+    }
+
+    /// The manifest's bytes, if there is one: all of one manifest, also while another takes its
+    /// place.
+    pub(crate) fn read(disk: &dyn Disk) -> Result<Option<Vec<u8>>, EngineError> {
+        let file = match disk.open(MANIFEST) {
+            Err(DiskError::NotFound { .. }) => return Ok(None),
+            opened => opened?,
+        };
         let mut bytes = vec![0; index(file.len()?)];
         file.read_at(0, &mut bytes)?;
-        Self::decode(&bytes).map(Some)
+        Ok(Some(bytes))
     }
 
     /// Writes the manifest in place of the one before it, durably: a reader meets the one or the
     /// other.
     pub(crate) fn store(&self, disk: &dyn Disk) -> Result<(), EngineError> {
-        let file = disk.create(TEMPORARY)?;
+        let file = disk.create(MANIFEST_TEMPORARY)?;
         file.write_at(0, &self.encode())?;
         file.sync()?;
-        disk.rename(TEMPORARY, MANIFEST)?;
+        disk.rename(MANIFEST_TEMPORARY, MANIFEST)?;
         disk.sync_folder()?;
         Ok(())
     }
@@ -92,7 +99,8 @@ impl Manifest {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
+    /// The manifest that these bytes are.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
         if bytes.len() < HEAD_BYTES || !bytes.starts_with(MAGIC) {
             return Err(corrupt(0, "no manifest magic"));
         }

@@ -16,6 +16,7 @@ use crate::{
     TileWrite, Write,
 };
 
+mod backup;
 mod jobs;
 
 const DAY: i64 = 86_400_000;

@@ -60,7 +60,7 @@ impl Store {
     }
 }
 
-fn rows(entity: &str, timestamp: i64, amount: &str) -> Rows {
+pub(super) fn rows(entity: &str, timestamp: i64, amount: &str) -> Rows {
     let Write::Events { rows, .. } = events(entity, timestamp, amount, "1", None) else {
         unreachable!("events are events")
     };
