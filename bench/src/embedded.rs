@@ -60,7 +60,7 @@ impl Embedded {
     pub fn write(&mut self, write: Write) -> Result<(), BenchError> {
         match self.engine.prepare(self.now_ms, write)? {
             Prepared::Staged(_) => {}
-            Prepared::CommitFirst(_) => return Err(BenchError::NotStaged),
+            Prepared::CommitFirst(_) | Prepared::Needs(..) => return Err(BenchError::NotStaged),
         }
         self.engine.commit()?;
         self.run_tasks()

@@ -16,6 +16,7 @@ use crate::job::JobMode;
 use crate::job_table::CommittedJob;
 use crate::limits::RECLAIM_GRACE_MS;
 use crate::manifest::{Control, encode_control};
+use crate::memory::Memory;
 use crate::overlay::Overlay;
 use crate::reader::Shared;
 use crate::record::{Effect, EventsRecord, JobRecord, StampRecord, TileRecord};
@@ -225,7 +226,7 @@ impl Applied {
         job: &JobRecord<'_>,
     ) -> Result<(), EngineError> {
         let segment = match job.segment {
-            Some(id) => Some(self.job_segment(id)?),
+            Some(id) => Some(self.job_segment(&shared.memory, id)?),
             None => None,
         };
         if self.catalog.view(job.view).is_none() {
@@ -261,11 +262,16 @@ impl Applied {
         Ok(())
     }
 
-    fn job_segment(&mut self, id: SegmentId) -> Result<Arc<Segment>, EngineError> {
-        match self.sealed.remove(&id) {
-            Some(segment) => Ok(segment),
-            None => Segment::open(&*self.disk, id, &self.catalog).map(Arc::new),
+    fn job_segment(
+        &mut self,
+        memory: &Arc<Memory>,
+        id: SegmentId,
+    ) -> Result<Arc<Segment>, EngineError> {
+        if let Some(segment) = self.sealed.remove(&id) {
+            return Ok(segment);
         }
+        let segment = Segment::open(&*self.disk, memory, id, &self.catalog)?;
+        segment.into_resident(1).map(Arc::new).map_err(EngineError::at_start)
     }
 
     fn apply_clear(&self, view: ViewId, from: i64, to: i64, entity: &[u8]) {

@@ -1,7 +1,7 @@
 //! Owns the engine: the single writer of a store. It stages, commits and applies; flush and
 //! compaction run elsewhere and come back as results. It has no clock, threads or randomness.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tilekv_wal::{Disk, Durability, Log, LogStatistics, Lsn};
@@ -11,13 +11,14 @@ use crate::catalog::Catalog;
 use crate::codec::bytes_u64;
 use crate::error::EngineError;
 use crate::jobs::Jobs;
+use crate::ledger::MemoryUse;
 use crate::manifest::Manifest;
 use crate::open_job::SealedJob;
 use crate::options::EngineOptions;
 use crate::pending::Pending;
 use crate::producer::ProducerTable;
 use crate::reader::{Reader, Shared};
-use crate::segment::SegmentIds;
+use crate::segment::{SegmentId, SegmentIds};
 use crate::version::Layer;
 use crate::write::Write;
 
@@ -50,6 +51,7 @@ pub(crate) struct Frozen {
 pub(crate) struct Running {
     pub(crate) flush: bool,
     pub(crate) compaction: bool,
+    pub(crate) load: bool,
 }
 
 /// Counts of what an engine has done since it was opened.
@@ -88,8 +90,8 @@ pub struct Engine {
     pub(crate) log_bytes_at_freeze: u64,
     /// The log's time at the first write to the active overlay.
     pub(crate) overlay_began_ms: Option<i64>,
-    /// What overlays and segments took in memory after the last commit or flush.
-    pub(crate) memory_bytes: u64,
+    /// Segments of which a page could not be read back: they are neither merged nor loaded.
+    pub(crate) damaged: BTreeSet<SegmentId>,
     /// The log's time: the greatest clock reading it was given.
     pub(crate) now_ms: i64,
     /// The log's time at the last commit: a clock that jumps ahead and back between commits makes
@@ -214,22 +216,25 @@ impl Engine {
         self.now_ms
     }
 
-    /// Refuses writes that add to a store whose memory budget is used up.
+    /// Refuses writes that add to a store whose indexes leave nothing of its memory budget: data
+    /// goes cold, indexes do not.
     pub(crate) fn check_memory(&self, write: &Write) -> Result<(), EngineError> {
-        if self.memory_bytes < self.options.memory_bytes_max || write.is_removal() {
+        let index = self.shared.memory.used(MemoryUse::Index);
+        let room = self.options.memory_bytes_max.saturating_sub(self.options.overlay_share());
+        if index <= room.max(self.options.memory_bytes_max / 2) || write.is_removal() {
             return Ok(());
         }
         Err(EngineError::Limit(format!(
-            "the store takes {} bytes of memory, its budget is {}; delete tiles, shorten a \
-             retention, or give it more",
-            self.memory_bytes, self.options.memory_bytes_max
+            "the indexes of the store take {index} bytes of memory, its budget is {}; delete \
+             entities, shorten a retention, or give it more",
+            self.options.memory_bytes_max
         )))
     }
 
-    /// Measures what overlays and segments take in memory.
+    /// Measures what overlays take in memory.
     pub(crate) fn measure_memory(&mut self) {
-        let info = self.shared.version.load().info();
-        self.memory_bytes = info.segment_bytes + bytes_u64(info.overlay_bytes);
+        let overlays = self.shared.version.load().overlay_bytes();
+        self.shared.memory.note_overlays(bytes_u64(overlays));
     }
 
     /// Refuses writes while too many overlays wait to be flushed.

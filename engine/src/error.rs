@@ -106,6 +106,17 @@ pub enum EngineError {
         /// What was expected and what was found.
         what: String,
     },
+    /// A page of a sealed file cannot be read back, while the store runs: what needs it is
+    /// refused, everything else is served.
+    #[error("{file} at byte {offset}: {what}; restore the store from a backup")]
+    Damaged {
+        /// The file's name in the data folder.
+        file: String,
+        /// Where in the file.
+        offset: u64,
+        /// What was expected and what was found.
+        what: String,
+    },
     /// A file was written by a newer version.
     #[error("{file} has format version {found}, this version reads up to {expected}")]
     NewerFormat {
@@ -140,12 +151,21 @@ impl EngineError {
             Self::Limit(_) => "LIMIT",
             Self::Busy { .. } => "BUSY",
             Self::NoSpace(_) => "READONLY",
+            Self::Damaged { .. } => "DAMAGED",
             Self::ViewExists(_)
             | Self::NoColumn { .. }
             | Self::Wal(_)
             | Self::Disk(_)
             | Self::Corrupt { .. }
             | Self::NewerFormat { .. } => "ERR",
+        }
+    }
+
+    /// The error of a page that could not be read back, where the store cannot do without it.
+    pub(crate) fn at_start(self) -> Self {
+        match self {
+            Self::Damaged { file, offset, what } => Self::Corrupt { file, offset, what },
+            other => other,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::catalog::View;
 use crate::error::EngineError;
 use crate::frame::{FrameTime, edge_input};
 use crate::lookup::{Source, for_each_source};
+use crate::pages::PinnedPages;
 use crate::plan::Plan;
 use crate::ranges::holds;
 use crate::reader::{ReadTime, Request};
@@ -62,14 +63,15 @@ pub struct Explanation {
     pub value: Value,
 }
 
-/// Explains the only selector of `plan` for `entity`.
+/// Explains the only selector of `plan` for `entity`; none where pages must come from disk first.
 pub(crate) fn explain(
     version: &Version,
     plan: &Plan,
     entity: &[u8],
     at: Option<i64>,
     now_ms: i64,
-) -> Result<Explanation, EngineError> {
+    pinned: &PinnedPages,
+) -> Result<Option<Explanation>, EngineError> {
     let [group] = &plan.groups[..] else {
         return Err(EngineError::BadValue("an explanation takes one view".to_owned()));
     };
@@ -80,10 +82,13 @@ pub(crate) fn explain(
         unreachable!("the plan was made from this version");
     };
     view.definition.entity_check(entity)?;
-    let request = Request { version, view, plan: group, known: plan.known, now_ms };
+    let request = Request { version, view, plan: group, known: plan.known, now_ms, pinned };
     let time = at.map_or(ReadTime::Now, ReadTime::At);
     let mut column = AnswerColumn::default();
     request.read(&time, &[entity], std::slice::from_mut(&mut column));
+    if pinned.is_missing_any() {
+        return Ok(None);
+    }
     let mut walk = request.known_walk();
     let coverage = match (&mut walk, at) {
         (Some(walk), Some(at)) => walk.at(at),
@@ -97,7 +102,7 @@ pub(crate) fn explain(
         SealMode::Required => coverage.gaps(from, window.closed_end),
         SealMode::Off => Vec::new(),
     };
-    Ok(Explanation {
+    Ok(Some(Explanation {
         selector: planned.selector.to_string(),
         edge: group.edge,
         tile: view.span(),
@@ -106,13 +111,13 @@ pub(crate) fn explain(
         bounds: window.bounds,
         closed_end: window.closed_end,
         horizon: input.horizon,
-        tiles: window_tiles(version, view, entity, window.bounds, input.horizon),
+        tiles: window_tiles(version, view, entity, (window.bounds, input.horizon), pinned),
         seals: clipped(coverage.ranges(), from, window.closed_end),
         holes,
         status: column.statuses[0],
         tiles_read: column.tiles_read[0],
         value: column.values.get(0),
-    })
+    }))
 }
 
 fn clipped(ranges: &[(i64, i64)], from: i64, to: i64) -> Vec<(i64, i64)> {
@@ -124,14 +129,14 @@ fn window_tiles(
     version: &Version,
     view: &View,
     entity: &[u8],
-    bounds: WindowBounds,
-    horizon: Option<i64>,
+    (bounds, horizon): (WindowBounds, Option<i64>),
+    pinned: &PinnedPages,
 ) -> Vec<ExplainedTile> {
     let from = bounds.start.unwrap_or(i64::MIN).max(horizon.unwrap_or(i64::MIN));
     let mut tiles = Vec::new();
     let mut hidden = Vec::new();
     let hash = version.hash(view.id, entity);
-    for_each_source(version, view.id, hash, entity, |source| {
+    for_each_source(version, view.id, (hash, entity), pinned, |source| {
         let mut push = |start: i64, base: bool, source: &'static str| {
             if from <= start && start < bounds.end {
                 let hidden = holds(&hidden, start);

@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::catalog::View;
 use crate::codec::{PutFields, bytes_u64};
+use crate::error::EngineError;
 use crate::scan::{Scan, Scanned};
 use crate::version::Version;
 
@@ -61,6 +62,8 @@ pub struct StoreInfo {
     pub segments: usize,
     /// Bytes of all segment files.
     pub segment_bytes: u64,
+    /// Bytes of segment data that stays on disk until it is read.
+    pub cold_bytes: u64,
     /// Tiles in segments; a tile in two segments counts twice.
     pub segment_tiles: u64,
 }
@@ -71,17 +74,27 @@ impl Version {
     pub fn info(&self) -> StoreInfo {
         StoreInfo {
             views: self.catalog.len(),
-            overlay_bytes: self.overlays().map(|overlay| overlay.bytes()).sum(),
+            overlay_bytes: self.overlay_bytes(),
             overlay_tiles: self.overlays().map(|overlay| overlay.tiles()).sum(),
             frozen_overlays: self.overlays().count() - 1,
             segments: self.segments().count(),
             segment_bytes: self.segments().map(|segment| segment.file_bytes()).sum(),
+            cold_bytes: self
+                .segments()
+                .filter(|segment| !segment.is_resident())
+                .map(|segment| segment.data_bytes())
+                .sum(),
             segment_tiles: self
                 .segments()
                 .flat_map(|segment| segment.views())
                 .map(|(_, view)| view.tiles)
                 .sum(),
         }
+    }
+
+    /// About how many bytes of memory the overlays take.
+    pub(crate) fn overlay_bytes(&self) -> usize {
+        self.overlays().map(|overlay| overlay.bytes()).sum()
     }
 
     /// How fresh every view is.
@@ -101,12 +114,14 @@ impl Version {
 
     /// A hash of everything that reads can see, whatever sources hold it: equal for equal
     /// content. Reads all data.
-    #[must_use]
-    pub fn state_hash(&self) -> u64 {
+    ///
+    /// # Errors
+    /// A page on disk is damaged, or cannot be read.
+    pub fn state_hash(&self) -> Result<u64, EngineError> {
         let mut hash = Xxh3Default::new();
-        let mut scan = self.scan();
+        let mut scan = self.scan()?;
         let mut bytes = Vec::new();
-        while let Some(mut scanned) = scan.next_entity() {
+        while let Some(mut scanned) = scan.next_entity()? {
             let Some(view) = self.catalog.view(scanned.view) else {
                 continue;
             };
@@ -123,20 +138,24 @@ impl Version {
                 hash.update(&bytes);
             }
         }
-        hash.digest()
+        Ok(hash.digest())
     }
 
-    fn scan(&self) -> Scan<'_> {
+    fn scan(&self) -> Result<Scan<'_>, EngineError> {
         Scan::new(&self.layers)
     }
 }
 
 /// Counts what the view holds by reading all of it.
-pub(crate) fn view_info(version: &Version, view: &View, now_ms: i64) -> ViewInfo {
+pub(crate) fn view_info(
+    version: &Version,
+    view: &View,
+    now_ms: i64,
+) -> Result<ViewInfo, EngineError> {
     let horizon = view.horizon(now_ms).unwrap_or(i64::MIN);
     let (mut entities, mut tiles) = (0, 0);
-    let mut scan = version.scan();
-    while let Some(Scanned { view: id, content, .. }) = scan.next_entity() {
+    let mut scan = version.scan()?;
+    while let Some(Scanned { view: id, content, .. }) = scan.next_entity()? {
         if id != view.id {
             continue;
         }
@@ -144,7 +163,7 @@ pub(crate) fn view_info(version: &Version, view: &View, now_ms: i64) -> ViewInfo
         tiles += bytes_u64(readable);
         entities += u64::from(0 < readable);
     }
-    ViewInfo {
+    Ok(ViewInfo {
         definition: view.definition.clone(),
         entities,
         tiles,
@@ -154,7 +173,7 @@ pub(crate) fn view_info(version: &Version, view: &View, now_ms: i64) -> ViewInfo
         seal_lag: seal_lag(view, now_ms),
         late_dropped: view.counters.late_dropped(),
         too_old: view.counters.too_old(),
-    }
+    })
 }
 
 fn seal_lag(view: &View, now_ms: i64) -> Option<i64> {

@@ -15,6 +15,7 @@ use crate::codec::bytes_u64;
 use crate::error::EngineError;
 use crate::job::{JobMode, JobTile};
 use crate::limits::{JOB_SEQUENCE_GAP_COUNT_MAX, ROW_COUNT_MAX};
+use crate::memory::Memory;
 use crate::overlay::Overlay;
 use crate::ranges::TimeRange;
 use crate::record::{Effect, EventsWriter};
@@ -26,6 +27,7 @@ use crate::version::{Layer, hash_entity};
 /// Where a job's files go.
 pub(crate) struct JobFiles<'a> {
     pub(crate) disk: &'a dyn Disk,
+    pub(crate) memory: &'a Arc<Memory>,
     pub(crate) segment_ids: &'a SegmentIds,
     pub(crate) catalog: &'a Catalog,
     pub(crate) hash_seed: u64,
@@ -163,16 +165,17 @@ impl JobWriter {
     ) -> Result<Option<Arc<Segment>>, EngineError> {
         let is_whole = self.is_sealed || (mode == JobMode::Merge && self.runs.len() <= 1);
         if self.overlay.is_empty() && is_whole {
-            return Ok(self.runs.first().cloned());
+            return self.runs.first().map(resident).transpose();
         }
         let layers: Vec<Layer> = std::iter::once(Layer::Overlay(Arc::clone(&self.overlay)))
             .chain(self.runs.iter().cloned().map(Layer::Segment))
             .collect();
-        let mut writer = SegmentWriter::new(files.segment_ids.next());
+        let mut writer = SegmentWriter::new(files.disk, files.segment_ids.next());
         if mode == JobMode::Replace {
             writer.clear_view(self.view.id, self.view.layout_id(), range);
         }
         let segment = self.write(writer, &layers, files)?;
+        let segment = segment.as_ref().map(resident).transpose()?;
         self.overlay = Arc::new(Overlay::new(Lsn::ZERO));
         let merged = std::mem::replace(&mut self.runs, segment.iter().cloned().collect());
         self.is_sealed = true;
@@ -192,7 +195,7 @@ impl JobWriter {
             return Ok(());
         }
         let layers = [Layer::Overlay(Arc::clone(&self.overlay))];
-        let writer = SegmentWriter::new(files.segment_ids.next());
+        let writer = SegmentWriter::new(files.disk, files.segment_ids.next());
         let run = self.write(writer, &layers, files)?;
         self.runs.splice(0..0, run);
         self.overlay = Arc::new(Overlay::new(Lsn::ZERO));
@@ -202,14 +205,19 @@ impl JobWriter {
 
     fn write(
         &self,
-        writer: SegmentWriter,
+        writer: SegmentWriter<'_>,
         layers: &[Layer],
         files: &JobFiles<'_>,
     ) -> Result<Option<Arc<Segment>>, EngineError> {
         let id = writer.id();
-        let target =
-            SegmentTarget { disk: files.disk, catalog: files.catalog, hash_seed: files.hash_seed };
-        let written = write_scan(target, writer, Scan::new(layers), |_, _| {});
+        let target = SegmentTarget {
+            disk: files.disk,
+            memory: files.memory,
+            catalog: files.catalog,
+            hash_seed: files.hash_seed,
+        };
+        let written =
+            Scan::new(layers).and_then(|scan| write_scan(target, writer, scan, |_, _| {}));
         match written {
             Ok(segment) => Ok(segment.map(Arc::new)),
             Err(error) => {
@@ -272,6 +280,11 @@ impl JobWriter {
         self.oldest = Some(self.oldest.map_or(oldest, |known| known.min(oldest)));
         self.newest = Some(self.newest.map_or(newest, |known| known.max(newest)));
     }
+}
+
+/// A segment as it is published: in memory where the budget has room.
+fn resident(segment: &Arc<Segment>) -> Result<Arc<Segment>, EngineError> {
+    Segment::clone(segment).into_resident(1).map(Arc::new)
 }
 
 fn check_count(rows: usize) -> Result<(), EngineError> {

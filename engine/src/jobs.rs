@@ -347,6 +347,7 @@ impl Jobs {
     fn files<'a>(&'a self, version: &'a Version) -> JobFiles<'a> {
         JobFiles {
             disk: &*self.context.disk,
+            memory: &self.context.shared.memory,
             segment_ids: &self.context.segment_ids,
             catalog: &version.catalog,
             hash_seed: self.context.hash_seed,

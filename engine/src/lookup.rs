@@ -8,6 +8,7 @@ use tilekv_tile::Block;
 use crate::catalog::{View, ViewId};
 use crate::content::Content;
 use crate::overlay::Entry;
+use crate::pages::PinnedPages;
 use crate::ranges::{TimeRange, add_range, for_each_visible};
 use crate::segment::{Chunk, Segment, SegmentView, stored_tiles};
 use crate::version::{Layer, Version};
@@ -17,8 +18,8 @@ use crate::version::{Layer, Version};
 pub(crate) enum Source<'a> {
     /// An overlay's entry; its shard stays locked while this is looked at.
     Entry(&'a Entry),
-    /// A segment's chunks, from the first one on.
-    Chunks(&'a Segment, &'a SegmentView, Chunk<'a>),
+    /// A segment's chunks, from the first one on; later ones may be in other pages.
+    Chunks(&'a Segment, &'a SegmentView, Chunk<'a>, &'a PinnedPages),
     /// What a segment hides of every entity of the view in older sources.
     Cleared(&'a [TimeRange]),
 }
@@ -35,15 +36,16 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Calls `visit` with every block, ascending in time; other sources have none.
+    /// Calls `visit` with every block, ascending in time; other sources have none. Ends early
+    /// where a page must come from disk first, which is noted.
     pub(crate) fn for_each_block(self, mut visit: impl FnMut(&Block<'a>)) {
-        let Self::Chunks(segment, view, first) = self else {
+        let Self::Chunks(segment, view, first, pinned) = self else {
             return;
         };
         let mut chunk = Some(first);
         while let Some(current) = chunk {
             visit(&segment.block(&current, view));
-            chunk = segment.next_chunk(&current);
+            chunk = segment.next_chunk(&current, pinned);
         }
     }
 
@@ -87,12 +89,13 @@ pub(crate) fn hide_block(block: &Block<'_>, span: i64, hidden: &mut Vec<TimeRang
 }
 
 /// Calls `visit` with every source that holds something of the entity, newest first, until it
-/// breaks.
+/// breaks. Sources whose pages must come from disk first are passed over and noted in `pinned`:
+/// then the read is to be asked again.
 pub(crate) fn for_each_source(
     version: &Version,
     view: ViewId,
-    hash: u64,
-    entity: &[u8],
+    (hash, entity): (u64, &[u8]),
+    pinned: &PinnedPages,
     mut visit: impl FnMut(Source<'_>) -> ControlFlow<()>,
 ) {
     for layer in &version.layers {
@@ -100,7 +103,9 @@ pub(crate) fn for_each_source(
             Layer::Overlay(overlay) => overlay
                 .with_entry(hash, view, entity, |entry| visit(Source::Entry(entry)))
                 .unwrap_or(ControlFlow::Continue(())),
-            Layer::Segment(segment) => visit_segment(segment, view, hash, entity, &mut visit),
+            Layer::Segment(segment) => {
+                visit_segment(segment, view, (hash, entity), pinned, &mut visit)
+            }
         };
         if flow.is_break() {
             return;
@@ -111,15 +116,15 @@ pub(crate) fn for_each_source(
 fn visit_segment(
     segment: &Segment,
     view: ViewId,
-    hash: u64,
-    entity: &[u8],
+    (hash, entity): (u64, &[u8]),
+    pinned: &PinnedPages,
     visit: &mut impl FnMut(Source<'_>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let Some(segment_view) = segment.view(view) else {
         return ControlFlow::Continue(());
     };
-    if let Some(chunk) = segment.find(hash, view, entity) {
-        visit(Source::Chunks(segment, segment_view, chunk))?;
+    if let Some(chunk) = segment.find(hash, view, entity, pinned) {
+        visit(Source::Chunks(segment, segment_view, chunk, pinned))?;
     }
     if segment_view.cleared.is_empty() {
         return ControlFlow::Continue(());
@@ -131,14 +136,13 @@ fn visit_segment(
 pub(crate) fn is_present(
     version: &Version,
     view: &View,
-    hash: u64,
-    entity: &[u8],
-    from: i64,
-    to: i64,
+    key: (u64, &[u8]),
+    (from, to): TimeRange,
+    pinned: &PinnedPages,
 ) -> bool {
     let mut hidden = Vec::new();
     let mut found = false;
-    for_each_source(version, view.id, hash, entity, |source| {
+    for_each_source(version, view.id, key, pinned, |source| {
         found = source.has_visible(&hidden, from, to);
         if found {
             return ControlFlow::Break(());
@@ -154,13 +158,12 @@ pub(crate) fn is_present(
 pub(crate) fn gather(
     version: &Version,
     view: &View,
-    hash: u64,
-    entity: &[u8],
-    from: i64,
-    to: i64,
+    key: (u64, &[u8]),
+    (from, to): TimeRange,
+    pinned: &PinnedPages,
 ) -> Content {
     let mut gathered = Content::default();
-    for_each_source(version, view.id, hash, entity, |source| {
+    for_each_source(version, view.id, key, pinned, |source| {
         gathered.merge_older(content_between(source, view, from, to), view.layout());
         ControlFlow::Continue(())
     });
@@ -176,7 +179,7 @@ fn content_between(source: Source<'_>, view: &View, from: i64, to: i64) -> Conte
             content.tiles.extend(entry.tiles[entry.between(from, to)].iter().cloned());
             content.relaid(&entry.layout, view.layout())
         }
-        Source::Chunks(_, segment_view, _) => {
+        Source::Chunks(_, segment_view, ..) => {
             source.for_each_block(|block| {
                 content.clears.extend(block.clears());
                 let range = block.lower_bound(from)..block.lower_bound(to);

@@ -1,7 +1,7 @@
 //! Owns how a store is opened: manifest, segments, the tail of the log, and the removal of what a
 //! crash left behind.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,10 +9,12 @@ use parking_lot::RwLock;
 use tilekv_wal::{Disk, Log, LogOptions, Lsn, RecoveryReport};
 
 use crate::apply::Applied;
+use crate::catalog::Catalog;
 use crate::engine::{Engine, EngineCounters, Running, Staged};
 use crate::error::EngineError;
 use crate::jobs::{Jobs, JobsContext};
 use crate::manifest::{Control, MANIFEST, Manifest, encode_control};
+use crate::memory::Memory;
 use crate::options::EngineOptions;
 use crate::overlay::Overlay;
 use crate::pending::Pending;
@@ -49,7 +51,8 @@ impl Engine {
         let (manifest, is_new) = load_or_create(&*disk, &options)?;
         let Control { catalog, producers, jobs } = manifest.control()?;
         let flushed_catalog = Arc::new(catalog.clone());
-        let segments = open_segments(&*disk, &manifest, &catalog)?;
+        let memory = Arc::new(Memory::new(options.memory_bytes_max, options.overlay_share()));
+        let segments = open_segments(&*disk, &memory, &manifest, &catalog, &options)?;
         let segment_bytes = segments.iter().map(|segment| segment.file_bytes()).sum();
         let segment_count = segments.len();
         let overlay = Arc::new(Overlay::new(manifest.flushed));
@@ -63,6 +66,7 @@ impl Engine {
             }),
             producers: RwLock::new(producers),
             jobs: RwLock::new(jobs),
+            memory,
         });
         let segment_ids = Arc::new(SegmentIds::new(manifest.next_segment));
         let mut applied = Applied::new(catalog, overlay, Arc::clone(&disk), manifest.hash_seed);
@@ -102,7 +106,7 @@ impl Engine {
             running: Running::default(),
             counters: EngineCounters::default(),
             log_bytes_at_freeze: 0,
-            memory_bytes: 0,
+            damaged: BTreeSet::new(),
             overlay_began_ms: (0 < report.records_replayed).then_some(newest),
             now_ms: newest,
             committed_ms,
@@ -147,18 +151,27 @@ fn load_or_create(
     Ok((manifest, true))
 }
 
-/// The manifest's segments, newest first.
+/// The manifest's segments, newest first; those that should be are resident.
 fn open_segments(
     disk: &dyn Disk,
+    memory: &Arc<Memory>,
     manifest: &Manifest,
-    catalog: &crate::catalog::Catalog,
+    catalog: &Catalog,
+    options: &EngineOptions,
 ) -> Result<Vec<Arc<Segment>>, EngineError> {
-    manifest
-        .segments
-        .iter()
-        .rev()
-        .map(|id| Segment::open(disk, *id, catalog).map(Arc::new))
-        .collect()
+    let ids = manifest.segments.iter().rev();
+    let opened = ids
+        .map(|id| Segment::open(disk, memory, *id, catalog))
+        .collect::<Result<Vec<Segment>, EngineError>>()?;
+    let bytes: Vec<_> = opened.iter().map(Segment::memory_bytes).collect();
+    let load = |(segment, is_resident): (Segment, bool)| {
+        if !is_resident {
+            return Ok(Arc::new(segment));
+        }
+        segment.into_resident(options.load_thread_count).map(Arc::new)
+    };
+    let segments = opened.into_iter().zip(memory.judge(&bytes)).map(load);
+    segments.collect::<Result<_, EngineError>>().map_err(EngineError::at_start)
 }
 
 fn replay(

@@ -2,6 +2,8 @@
 
 use tilekv_wal::Durability;
 
+use crate::codec::bytes_u64;
+
 /// How a store is to be run. Every field is explicit: the server and embedding programs choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineOptions {
@@ -13,9 +15,11 @@ pub struct EngineOptions {
     /// clock that the engine is given: tiles are read from segments several times faster, and a
     /// restart has less of the log to replay.
     pub overlay_age_ms_max: i64,
-    /// Bytes that overlays and segments may take in memory together; beyond it only writes that
-    /// remove something are taken.
+    /// Bytes that indexes, overlays, segment data and cached pages may take in memory together.
+    /// Data beyond it stays on disk until it is read.
     pub memory_bytes_max: u64,
+    /// Threads that load the data of segments when a store is opened.
+    pub load_thread_count: usize,
     /// Frozen overlays that may wait; with more, writes are refused with `Busy`.
     pub frozen_count_max: usize,
     /// Segments above which the store compacts.
@@ -36,6 +40,12 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
+    /// What overlays may come to: the active one, and those that wait to be flushed.
+    pub(crate) fn overlay_share(&self) -> u64 {
+        let count = bytes_u64(self.frozen_count_max).saturating_add(1);
+        bytes_u64(self.overlay_bytes_max).saturating_mul(count)
+    }
+
     /// What suits a server of 8 GiB: overlays of 64 MiB or 10 s, at most 4 of them frozen, 4
     /// segments, log files of 64 MiB, a million producers, 64 jobs with 256 MiB of rows.
     #[must_use]
@@ -45,6 +55,7 @@ impl EngineOptions {
             overlay_bytes_max: 64 << 20,
             overlay_age_ms_max: 10_000,
             memory_bytes_max: 8 << 30,
+            load_thread_count: 2,
             frozen_count_max: 4,
             segment_count_max: 4,
             log_file_bytes_max: 64 << 20,

@@ -18,7 +18,9 @@ use crate::limits::{
 };
 use crate::lookup::gather;
 use crate::open_job::SealedJob;
+use crate::pages::{PinnedPages, ReadOutcome};
 use crate::producer::{Admission, ProducerTable};
+use crate::ranges::TimeRange;
 use crate::record::{
     EventsWriter, StampRecord, TileRecord, put_add_seal, put_alter_view, put_clear, put_commit_job,
     put_create_view, put_drop_view, put_remove_seal, put_tile,
@@ -52,12 +54,30 @@ fn alter_gaps(now_ms: i64, view: &View, definition: &ViewDefinition) -> AlterGap
 }
 
 impl Engine {
+    /// As [`Engine::try_prepare`], reading on this thread what must come from disk.
+    ///
+    /// # Errors
+    /// As [`Engine::try_prepare`].
+    pub fn prepare(&mut self, now_ms: i64, write: Write) -> Result<Prepared, EngineError> {
+        let mut prepared = self.try_prepare(now_ms, write, PinnedPages::default())?;
+        while let Prepared::Needs(write, request) = prepared {
+            prepared = self.try_prepare(now_ms, write, request.load()?)?;
+        }
+        Ok(prepared)
+    }
+
     /// Judges `write` at `now_ms` and stages its effects in the pending batch. An error means that
-    /// it was refused and nothing was staged.
+    /// it was refused and nothing was staged. Never waits for the disk: `pinned` is empty at
+    /// first, then what the request for pages came to.
     ///
     /// # Errors
     /// Whatever the contract refuses: the variant names the rule.
-    pub fn prepare(&mut self, now_ms: i64, write: Write) -> Result<Prepared, EngineError> {
+    pub fn try_prepare(
+        &mut self,
+        now_ms: i64,
+        write: Write,
+        pinned: PinnedPages,
+    ) -> Result<Prepared, EngineError> {
         let now_ms = self.advance_clock(now_ms);
         if self.must_commit_before(&write) {
             return Ok(Prepared::CommitFirst(write));
@@ -65,11 +85,14 @@ impl Engine {
         self.check_backlog()?;
         self.check_memory(&write)?;
         let mark = self.pending.mark();
-        let outcome = self.stage(now_ms, write);
-        if outcome.is_err() {
+        let outcome = self.stage(now_ms, &write, &pinned);
+        if outcome.is_err() || pinned.is_missing_any() {
             self.pending.rewind(mark);
         }
-        outcome.map(Prepared::Staged)
+        match pinned.outcome(Some(outcome?)) {
+            ReadOutcome::Ready(outcome) => Ok(Prepared::Staged(outcome)),
+            ReadOutcome::Needs(request) => Ok(Prepared::Needs(write, request)),
+        }
     }
 
     /// Stages the publication of a sealed job at `now_ms`: its rows are visible once `commit` has
@@ -109,24 +132,31 @@ impl Engine {
         reads_tiles && !self.pending.is_empty()
     }
 
-    fn stage(&mut self, now_ms: i64, write: Write) -> Result<Outcome, EngineError> {
+    fn stage(
+        &mut self,
+        now_ms: i64,
+        write: &Write,
+        pinned: &PinnedPages,
+    ) -> Result<Outcome, EngineError> {
         match write {
-            Write::CreateView(definition) => self.stage_create(definition),
-            Write::AlterView { view, change } => self.stage_alter(now_ms, &view, &change),
-            Write::DropView(view) => self.stage_drop(&view),
+            Write::CreateView(definition) => self.stage_create(definition.clone()),
+            Write::AlterView { view, change } => self.stage_alter(now_ms, view, change),
+            Write::DropView(view) => self.stage_drop(view),
             Write::Events { view, stamp, rows, lateness } => {
-                self.stage_events(now_ms, &view, stamp.as_ref(), &rows, lateness)
+                self.stage_events(now_ms, view, stamp.as_ref(), rows, *lateness)
             }
-            Write::SetTile(tile) => self.stage_tile(now_ms, &tile, true),
-            Write::MergeTile(tile) => self.stage_tile(now_ms, &tile, false),
+            Write::SetTile(tile) => self.stage_tile(now_ms, tile, true),
+            Write::MergeTile(tile) => self.stage_tile(now_ms, tile, false),
             Write::DeleteTiles { view, entity, from, to } => {
-                self.stage_clear(now_ms, &view, &entity, from, to)
+                self.stage_clear(now_ms, view, entity, (*from, *to), pinned)
             }
             Write::DeleteEntity { entity, views } => {
-                self.stage_delete_entity(now_ms, &entity, views)
+                self.stage_delete_entity(now_ms, entity, views.as_deref(), pinned)
             }
-            Write::AddSeal { view, from, to } => self.stage_add_seal(now_ms, &view, from, to),
-            Write::RemoveSeal { view, from, to } => self.stage_remove_seal(now_ms, &view, from, to),
+            Write::AddSeal { view, from, to } => self.stage_add_seal(now_ms, view, *from, *to),
+            Write::RemoveSeal { view, from, to } => {
+                self.stage_remove_seal(now_ms, view, *from, *to)
+            }
         }
     }
 
@@ -277,12 +307,12 @@ impl Engine {
         now_ms: i64,
         name: &Name,
         entity: &Bytes,
-        from: i64,
-        to: i64,
+        (from, to): TimeRange,
+        pinned: &PinnedPages,
     ) -> Result<Outcome, EngineError> {
         let view = self.staged_view(name)?;
         view.definition.entity_check(entity)?;
-        let removed = self.count_tiles(now_ms, &view, entity, from, to);
+        let removed = self.count_tiles(now_ms, &view, entity, (from, to), pinned);
         if removed.is_any_stored {
             self.pending.push(|out| put_clear(out, view.id, from, to, entity));
         }
@@ -293,7 +323,8 @@ impl Engine {
         &mut self,
         now_ms: i64,
         entity: &Bytes,
-        names: Option<Vec<Name>>,
+        names: Option<&[Name]>,
+        pinned: &PinnedPages,
     ) -> Result<Outcome, EngineError> {
         tilekv_tile::check_entity(entity)?;
         let views = match names {
@@ -306,7 +337,7 @@ impl Engine {
         let mut removed = 0;
         let mut cleared: Vec<ViewId> = Vec::new();
         for view in views {
-            let count = self.count_tiles(now_ms, &view, entity, i64::MIN, i64::MAX);
+            let count = self.count_tiles(now_ms, &view, entity, (i64::MIN, i64::MAX), pinned);
             if count.is_any_stored && !cleared.contains(&view.id) {
                 cleared.push(view.id);
                 removed += count.readable;
@@ -368,13 +399,14 @@ impl Engine {
         now_ms: i64,
         view: &View,
         entity: &[u8],
-        from: i64,
-        to: i64,
+        range: TimeRange,
+        pinned: &PinnedPages,
     ) -> StoredCount {
         let version = self.shared.version.load();
         let horizon = view.horizon(now_ms).unwrap_or(i64::MIN);
         let hash = version.hash(view.id, entity);
-        let tiles = gather(&version, view, hash, entity, from, to).tiles;
+        let content = gather(&version, view, (hash, entity), range, pinned);
+        let tiles = content.tiles;
         StoredCount {
             readable: bytes_u64(tiles.iter().filter(|tile| horizon <= tile.start).count()),
             is_any_stored: !tiles.is_empty(),

@@ -16,6 +16,8 @@ use crate::info::{ViewInfo, view_info};
 use crate::job_table::JobTable;
 use crate::limits::RANGE_TILE_COUNT_MAX;
 use crate::lookup::gather;
+use crate::memory::{Memory, MemoryInfo};
+use crate::pages::{PinnedPages, ReadOutcome};
 use crate::plan::{Bench, Plan, ReadRequest, ViewPlan, selected_features};
 use crate::producer::ProducerTable;
 use crate::rollup::{Rollup, RowGroup, Workspace, clear_columns};
@@ -30,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) producers: RwLock<ProducerTable>,
     /// Guards the jobs that were committed and are remembered.
     pub(crate) jobs: RwLock<JobTable>,
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// The time that a read asks about.
@@ -70,8 +73,7 @@ impl Reader {
         plan.is_current(&version.catalog)
     }
 
-    /// Reads all windows of `plan` for all `entities`: a row each, a column per selector.
-    /// `now_ms` is the clock, read once per request. The plan must be current.
+    /// As [`Reader::try_read`], reading on this thread what must come from disk.
     pub fn read(
         &self,
         version: &Version,
@@ -95,6 +97,40 @@ impl Reader {
         entities: &[&[u8]],
         answers: &mut Answers,
     ) -> Result<(), EngineError> {
+        PinnedPages::read_in_place(|pinned| {
+            self.try_read_into(version, plan, (now_ms, time), entities, answers, pinned)
+        })
+    }
+
+    /// Reads all windows of `plan` for all `entities`: a row each, a column per selector.
+    /// `now_ms` is the clock, read once per request. The plan must be current. Never waits for
+    /// the disk: `pinned` is empty at first, then what the request for pages came to.
+    pub fn try_read(
+        &self,
+        version: &Version,
+        plan: &Plan,
+        now_ms: i64,
+        time: &ReadTime,
+        entities: &[&[u8]],
+        pinned: PinnedPages,
+    ) -> Result<ReadOutcome<Answers>, EngineError> {
+        let mut answers = Answers::default();
+        let clock = (now_ms, time);
+        let outcome = self.try_read_into(version, plan, clock, entities, &mut answers, pinned)?;
+        Ok(outcome.map(|()| answers))
+    }
+
+    /// As [`Reader::try_read`], in the memory of earlier answers. They are of use only where the
+    /// outcome says so.
+    pub fn try_read_into(
+        &self,
+        version: &Version,
+        plan: &Plan,
+        (now_ms, time): (i64, &ReadTime),
+        entities: &[&[u8]],
+        answers: &mut Answers,
+        pinned: PinnedPages,
+    ) -> Result<ReadOutcome<()>, EngineError> {
         if let ReadTime::Each(times) = time
             && times.len() != entities.len()
         {
@@ -121,13 +157,14 @@ impl Reader {
             let own;
             (own, columns) = columns.split_at_mut(group.selectors.len());
             let view = view_of(group)?;
-            let request = Request { version, view, plan: group, known: plan.known, now_ms };
+            let known = plan.known;
+            let request = Request { version, view, plan: group, known, now_ms, pinned: &pinned };
             request.read(time, entities, own);
         }
-        Ok(())
+        Ok(pinned.outcome(Some(())))
     }
 
-    /// The entity's tiles with `from <= start < to`, ascending, printed per feature as JSON.
+    /// As [`Reader::try_range`], reading on this thread what must come from disk.
     pub fn range(
         &self,
         version: &Version,
@@ -137,12 +174,31 @@ impl Reader {
         features: Option<&[Identifier]>,
         now_ms: i64,
     ) -> Result<TileRange, EngineError> {
+        PinnedPages::read_in_place(|pinned| {
+            self.try_range(version, view, (entity, range.clone()), features, now_ms, pinned)
+        })
+    }
+
+    /// The entity's tiles with `from <= start < to`, ascending, printed per feature as JSON.
+    /// Never waits for the disk, as [`Reader::try_read`].
+    pub fn try_range(
+        &self,
+        version: &Version,
+        view: &Name,
+        (entity, range): (&[u8], std::ops::Range<i64>),
+        features: Option<&[Identifier]>,
+        now_ms: i64,
+        pinned: PinnedPages,
+    ) -> Result<ReadOutcome<TileRange>, EngineError> {
         let view = version.catalog.named(view)?;
         view.definition.entity_check(entity)?;
         let features = selected_features(view, features)?;
         let from = range.start.max(view.horizon(now_ms).unwrap_or(i64::MIN));
         let hash = version.hash(view.id, entity);
-        let content = gather(version, view, hash, entity, from, range.end);
+        let content = gather(version, view, (hash, entity), (from, range.end), &pinned);
+        if pinned.is_missing_any() {
+            return Ok(pinned.outcome(None));
+        }
         if RANGE_TILE_COUNT_MAX < content.tiles.len() {
             return Err(EngineError::Limit(format!(
                 "the range holds {} tiles, at most {RANGE_TILE_COUNT_MAX} are answered; split it",
@@ -155,7 +211,8 @@ impl Reader {
                 |&index: &usize| layout.print_partial(&view.features[index].binding, accumulator);
             features.iter().map(partial).collect()
         };
-        Ok(content.tiles.iter().map(|tile| (tile.start, print(&tile.accumulator))).collect())
+        let tiles = content.tiles.iter().map(|tile| (tile.start, print(&tile.accumulator)));
+        Ok(ReadOutcome::Ready(tiles.collect()))
     }
 
     /// The names of all views, ascending.
@@ -177,7 +234,7 @@ impl Reader {
         name: &Name,
         now_ms: i64,
     ) -> Result<ViewInfo, EngineError> {
-        Ok(view_info(version, version.catalog.named(name)?, now_ms))
+        view_info(version, version.catalog.named(name)?, now_ms)
     }
 
     /// The last sequence that the producer has applied to the view.
@@ -201,7 +258,7 @@ impl Reader {
         Ok(version.catalog.named(view)?.seals.list())
     }
 
-    /// How one window of one entity is answered: bounds, tiles, seals, holes and the result.
+    /// As [`Reader::try_explain`], reading on this thread what must come from disk.
     pub fn explain(
         &self,
         version: &Version,
@@ -210,8 +267,31 @@ impl Reader {
         at: Option<i64>,
         now_ms: i64,
     ) -> Result<Explanation, EngineError> {
+        PinnedPages::read_in_place(|pinned| {
+            self.try_explain(version, request, entity, at, now_ms, pinned)
+        })
+    }
+
+    /// How one window of one entity is answered: bounds, tiles, seals, holes and the result.
+    /// Never waits for the disk, as [`Reader::try_read`].
+    pub fn try_explain(
+        &self,
+        version: &Version,
+        request: &ReadRequest,
+        entity: &[u8],
+        at: Option<i64>,
+        now_ms: i64,
+        pinned: PinnedPages,
+    ) -> Result<ReadOutcome<Explanation>, EngineError> {
         let plan = self.plan(version, request)?;
-        explain(version, &plan, entity, at, now_ms)
+        let explanation = explain(version, &plan, entity, at, now_ms, &pinned)?;
+        Ok(pinned.outcome(explanation))
+    }
+
+    /// What the store takes of its memory budget, and what reads from disk have done.
+    #[must_use]
+    pub fn memory(&self) -> MemoryInfo {
+        self.shared.memory.info()
     }
 }
 
@@ -222,6 +302,7 @@ pub(crate) struct Request<'a> {
     pub(crate) plan: &'a ViewPlan,
     pub(crate) known: bool,
     pub(crate) now_ms: i64,
+    pub(crate) pinned: &'a PinnedPages,
 }
 
 /// What the rows of a read ask about.
@@ -263,10 +344,14 @@ impl Request<'_> {
             RowTimes::Each(_) => self.known_walk(),
             RowTimes::Common(_) => None,
         };
-        let mut rollup = Rollup::new(self.version, self.view, self.plan, workspace);
+        let mut rollup = Rollup::new(self.version, self.view, self.plan, workspace, self.pinned);
         let mut group = RowGroup::default();
         for (at, entities) in entities.chunks(GROUP_KEYS_MAX).enumerate() {
             rollup.look_up(entities, &mut group);
+            if self.pinned.is_missing_any() {
+                // There is no answer now: the rest is only asked for the pages that it needs.
+                continue;
+            }
             for row in 0..entities.len() {
                 let position = at * GROUP_KEYS_MAX + row;
                 let own;

@@ -8,6 +8,7 @@ use crate::catalog::View;
 use crate::frame::{Frame, FramedSelector};
 use crate::lookup::{Source, hide_block, hide_entry, is_present};
 use crate::overlay::{Entry, Overlay};
+use crate::pages::PinnedPages;
 use crate::plan::{ColumnForm, ViewPlan};
 use crate::ranges::{TimeRange, add_range, for_each_visible};
 use crate::segment::{Chunk, GROUP_KEYS_MAX, Segment, SegmentView};
@@ -38,6 +39,7 @@ pub(crate) struct Rollup<'a> {
     /// The layers that may hold the view, newest first.
     layers: SmallVec<[ViewLayer<'a>; 8]>,
     workspace: &'a mut Workspace,
+    pinned: &'a PinnedPages,
 }
 
 /// A layer that may hold the view.
@@ -63,6 +65,7 @@ impl<'a> Rollup<'a> {
         view: &'a View,
         plan: &'a ViewPlan,
         workspace: &'a mut Workspace,
+        pinned: &'a PinnedPages,
     ) -> Self {
         let layers = version.layers.iter().filter_map(|layer| match layer {
             Layer::Overlay(overlay) => (!overlay.is_empty()).then_some(ViewLayer::Overlay(overlay)),
@@ -70,7 +73,7 @@ impl<'a> Rollup<'a> {
                 segment.view(view.id).map(|held| ViewLayer::Segment(segment, held))
             }
         });
-        Self { version, view, plan, layers: layers.collect(), workspace }
+        Self { version, view, plan, layers: layers.collect(), workspace, pinned }
     }
 
     /// Looks up at most [`GROUP_KEYS_MAX`] rows in all segments.
@@ -81,7 +84,7 @@ impl<'a> Rollup<'a> {
         group.keys.extend(entities.iter().map(key));
         for layer in &self.layers {
             if let ViewLayer::Segment(segment, _) = layer {
-                segment.find_group(self.view.id, &group.keys, &mut group.found);
+                segment.find_group(self.view.id, &group.keys, self.pinned, &mut group.found);
             }
         }
     }
@@ -139,7 +142,8 @@ impl<'a> Rollup<'a> {
                             return;
                         }
                         self.begin(frame, &mut is_begun);
-                        self.fold(frame, Source::Chunks(segment, view, chunk), !is_oldest);
+                        let source = Source::Chunks(segment, view, chunk, self.pinned);
+                        self.fold(frame, source, !is_oldest);
                     }
                     if !is_oldest && !view.cleared.is_empty() {
                         self.fold(frame, Source::Cleared(&view.cleared), true);
@@ -236,7 +240,7 @@ impl<'a> Rollup<'a> {
         view: &SegmentView,
         chunk: Chunk<'_>,
     ) -> bool {
-        let is_possible = self.plan.projection.is_chainable() && !chunk.continues();
+        let is_possible = self.plan.projection.is_chainable() && !chunk.continues;
         if is_possible {
             self.chain_block(frame, &segment.block(&chunk, view));
         }
@@ -275,8 +279,8 @@ impl<'a> Rollup<'a> {
 
     fn is_seen(&self, frame: &Frame, hash: u64, entity: &[u8]) -> bool {
         let is_read = self.workspace.tiles.iter().any(|&tiles| 0 < tiles);
-        let (from, to) = (frame.horizon, frame.floor.saturating_add(1));
-        is_read || is_present(self.version, self.view, hash, entity, from, to)
+        let range = (frame.horizon, frame.floor.saturating_add(1));
+        is_read || is_present(self.version, self.view, (hash, entity), range, self.pinned)
     }
 }
 

@@ -8,9 +8,10 @@ use tilekv_tile::Layout;
 
 use crate::catalog::{LayoutId, ViewId};
 use crate::content::Content;
+use crate::error::EngineError;
 use crate::overlay::Overlay;
 use crate::ranges::{TimeRange, add_range};
-use crate::segment::{Chunk, Segment};
+use crate::segment_walk::SegmentWalk;
 use crate::version::Layer;
 
 /// One entity's content in a scan.
@@ -36,7 +37,7 @@ pub(crate) struct Scan<'a> {
 #[derive(Debug)]
 enum Cursor<'a> {
     Overlay { overlay: &'a Overlay, keys: Vec<OverlayKey>, next: usize },
-    Segment { segment: &'a Segment, next: Option<Chunk<'a>> },
+    Segment(SegmentWalk<'a>),
 }
 
 #[derive(Debug)]
@@ -48,27 +49,25 @@ struct OverlayKey {
 
 impl<'a> Scan<'a> {
     /// A walk over `layers`, newest first.
-    pub(crate) fn new(layers: impl IntoIterator<Item = &'a Layer>) -> Self {
+    pub(crate) fn new(layers: impl IntoIterator<Item = &'a Layer>) -> Result<Self, EngineError> {
         let cursor = |layer: &'a Layer| match layer {
-            Layer::Overlay(overlay) => Cursor::overlay(overlay),
-            Layer::Segment(segment) => Cursor::segment(segment),
+            Layer::Overlay(overlay) => Ok(Cursor::overlay(overlay)),
+            Layer::Segment(segment) => SegmentWalk::new(segment).map(Cursor::Segment),
         };
-        Self { cursors: layers.into_iter().map(cursor).collect() }
+        Ok(Self { cursors: layers.into_iter().map(cursor).collect::<Result<_, EngineError>>()? })
     }
 
     /// The next entity, merged over all sources.
-    pub(crate) fn next_entity(&mut self) -> Option<Scanned> {
-        let (view, entity) = self
-            .cursors
-            .iter()
-            .filter_map(Cursor::peek)
-            .min()
-            .map(|(view, entity)| (view, entity.to_vec()))?;
+    pub(crate) fn next_entity(&mut self) -> Result<Option<Scanned>, EngineError> {
+        let next = self.cursors.iter().filter_map(Cursor::peek).min();
+        let Some((view, entity)) = next.map(|(view, entity)| (view, entity.to_vec())) else {
+            return Ok(None);
+        };
         let mut scanned: Option<Scanned> = None;
         let mut cleared: Vec<TimeRange> = Vec::new();
         for cursor in &mut self.cursors {
             if cursor.peek() == Some((view, &entity[..]))
-                && let Some(mut older) = cursor.take(&entity)
+                && let Some(mut older) = cursor.take(&entity)?
             {
                 older.content.hide(&cleared);
                 scanned = Some(match scanned {
@@ -80,7 +79,7 @@ impl<'a> Scan<'a> {
                 add_range(&mut cleared, from, to);
             }
         }
-        scanned
+        Ok(scanned)
     }
 }
 
@@ -112,19 +111,11 @@ impl<'a> Cursor<'a> {
         Self::Overlay { overlay, keys, next: 0 }
     }
 
-    fn segment(segment: &'a Segment) -> Self {
-        let mut cursor = Self::Segment { segment, next: segment.first_entry() };
-        cursor.skip_dropped();
-        cursor
-    }
-
     /// What the source hides of every entity of the view in older sources.
     fn cleared(&self, view: ViewId) -> &'a [TimeRange] {
         match self {
             Self::Overlay { .. } => &[],
-            Self::Segment { segment, .. } => {
-                segment.view(view).map_or(&[], |view| &view.cleared[..])
-            }
+            Self::Segment(walk) => walk.segment().view(view).map_or(&[], |view| &view.cleared[..]),
         }
     }
 
@@ -133,57 +124,36 @@ impl<'a> Cursor<'a> {
             Self::Overlay { keys, next, .. } => {
                 keys.get(*next).map(|key| (key.view, &key.entity[..]))
             }
-            Self::Segment { next, .. } => next.map(|chunk| (chunk.view, chunk.entity)),
+            Self::Segment(walk) => walk.peek(),
         }
     }
 
     /// Takes the entity that `peek` showed.
-    fn take(&mut self, entity: &[u8]) -> Option<Scanned> {
+    fn take(&mut self, entity: &[u8]) -> Result<Option<Scanned>, EngineError> {
         match self {
             Self::Overlay { overlay, keys, next } => {
-                let key = keys.get(*next)?;
+                let taken = take_entry(overlay, keys.get(*next), entity);
                 *next += 1;
-                let view = overlay.view(key.view)?;
-                let content = overlay.with_entry(key.hash, key.view, entity, |entry| Content {
-                    clears: entry.clears.clone(),
-                    tiles: entry.tiles.clone(),
-                })?;
-                Some(Scanned {
-                    view: key.view,
-                    entity: entity.to_vec(),
-                    layout_id: view.layout_id,
-                    layout: view.layout,
-                    span: view.span,
-                    content,
-                })
+                Ok(taken)
             }
-            Self::Segment { segment, next } => {
-                let first = (*next)?;
-                let (content, last) = segment.content(first);
-                *next = segment.next_entry(&last);
-                let view = segment.view(first.view)?;
-                let scanned = Scanned {
-                    view: first.view,
-                    entity: entity.to_vec(),
-                    layout_id: view.layout_id,
-                    layout: Arc::clone(&view.layout),
-                    span: view.span,
-                    content,
-                };
-                self.skip_dropped();
-                Some(scanned)
-            }
+            Self::Segment(walk) => walk.take(),
         }
     }
+}
 
-    fn skip_dropped(&mut self) {
-        let Self::Segment { segment, next } = self else {
-            return;
-        };
-        while let Some(chunk) = *next
-            && segment.view(chunk.view).is_none()
-        {
-            *next = segment.next_entry(&chunk);
-        }
-    }
+fn take_entry(overlay: &Overlay, key: Option<&OverlayKey>, entity: &[u8]) -> Option<Scanned> {
+    let key = key?;
+    let view = overlay.view(key.view)?;
+    let content = overlay.with_entry(key.hash, key.view, entity, |entry| Content {
+        clears: entry.clears.clone(),
+        tiles: entry.tiles.clone(),
+    })?;
+    Some(Scanned {
+        view: key.view,
+        entity: entity.to_vec(),
+        layout_id: view.layout_id,
+        layout: view.layout,
+        span: view.span,
+        content,
+    })
 }

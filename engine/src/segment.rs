@@ -1,20 +1,25 @@
 //! Owns segments: sealed, sorted files of tile blocks with an index of 8-byte slots beside them
-//! (docs/format/segment.md). Knows nothing of overlays, windows or the log's records.
+//! (docs/format/segment.md), and how entities are found in them, wherever their data is. Knows
+//! nothing of overlays, windows or the log's records.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 use tilekv_tile::{Block, Layout};
 use tilekv_wal::Disk;
 
+use crate::arena::Arena;
 use crate::catalog::{Catalog, LayoutId, ViewId};
-use crate::codec::{FieldError, Fields, bytes_u64, index, small_index};
-use crate::content::{Content, StoredTile};
+use crate::codec::{FieldError, Fields, bytes_u64, count_u32, index, small_index};
+use crate::content::StoredTile;
 use crate::error::EngineError;
+use crate::ledger::Reservation;
+use crate::memory::{Memory, SegmentBytes};
+use crate::pages::PinnedPages;
 use crate::ranges::TimeRange;
+use crate::segment_file::SegmentFile;
 
 /// A segment's number in its store: names the file, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,86 +85,125 @@ pub(crate) struct Chunk<'a> {
     pub(crate) entity: &'a [u8],
     pub(crate) block: &'a [u8],
     /// Whether the next entry is a later chunk of the same entity ([SEGMENT-2]).
-    continues: bool,
+    pub(crate) continues: bool,
     /// Where the next entry of the file starts.
-    next: usize,
+    pub(crate) next: usize,
 }
 
-impl Chunk<'_> {
-    /// Whether the next entry is a later chunk of the same entity.
-    pub(crate) fn continues(&self) -> bool {
-        self.continues
-    }
-}
-
-/// A sealed file of tile blocks, checked and held in memory.
-#[derive(Debug)]
+/// A sealed file of tile blocks. Its data is resident, checked and in memory, or cold: then its
+/// pages come from disk as they are needed.
+#[derive(Debug, Clone)]
 pub(crate) struct Segment {
     pub(crate) id: SegmentId,
-    /// The file up to its index.
-    data: Box<[u8]>,
-    slots: Box<[u64]>,
-    views: HashMap<ViewId, SegmentView>,
-    file_bytes: u64,
+    file: Arc<SegmentFile>,
+    resident: Option<Arc<ResidentData>>,
+}
+
+/// The file up to the end of its pages, in memory.
+#[derive(Debug)]
+struct ResidentData {
+    bytes: Arena,
+    _memory: Reservation,
 }
 
 impl Segment {
-    /// Reads the file of `id`, checking every checksum and every block. `catalog` tells the
-    /// layouts; views that it does not know were dropped and are passed over.
+    /// Opens the file of `id` and leaves its data on disk.
     pub(crate) fn open(
         disk: &dyn Disk,
+        memory: &Arc<Memory>,
         id: SegmentId,
         catalog: &Catalog,
     ) -> Result<Self, EngineError> {
-        let name = id.file_name();
-        let file = disk.open(&name)?;
-        let mut image = vec![0; index(file.len()?)];
-        file.read_at(0, &mut image)?;
-        Self::from_image(id, image, catalog)
+        let file = SegmentFile::open(disk, memory, id, catalog)?;
+        Ok(Self { id, file: Arc::new(file), resident: None })
     }
 
-    /// A segment from the bytes of its file.
-    pub(crate) fn from_image(
-        id: SegmentId,
-        image: Vec<u8>,
-        catalog: &Catalog,
-    ) -> Result<Self, EngineError> {
-        Loader { id, image: &image }.load(catalog)
+    /// The segment with its data in memory, every page checked; the segment as it is where the
+    /// budget has no room for that.
+    pub(crate) fn into_resident(self, thread_count: usize) -> Result<Self, EngineError> {
+        if self.is_resident() {
+            return Ok(self);
+        }
+        let Some(reservation) = self.file.memory().reserve_resident(self.data_bytes()) else {
+            return Ok(self);
+        };
+        let bytes = self.file.load_data(thread_count)?;
+        let resident = ResidentData { bytes, _memory: reservation };
+        Ok(Self { resident: Some(Arc::new(resident)), ..self })
+    }
+
+    /// The segment with its data on disk only.
+    pub(crate) fn to_cold(&self) -> Self {
+        Self { resident: None, ..self.clone() }
+    }
+
+    /// Whether the data is in memory.
+    pub(crate) fn is_resident(&self) -> bool {
+        self.resident.is_some()
     }
 
     /// The bytes of the segment's file.
     pub(crate) fn file_bytes(&self) -> u64 {
-        self.file_bytes
+        self.file.file_bytes()
+    }
+
+    /// The bytes that the segment's data takes when it is resident.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.file.data_bytes()
+    }
+
+    /// What the segment takes in memory.
+    pub(crate) fn memory_bytes(&self) -> SegmentBytes {
+        SegmentBytes { index: self.file.index_bytes(), data: self.data_bytes() }
+    }
+
+    /// The segment's file, for walks over all of it.
+    pub(crate) fn file(&self) -> &Arc<SegmentFile> {
+        &self.file
+    }
+
+    /// The bytes of a page, its head included, if the data is in memory.
+    pub(crate) fn resident_page(&self, page: usize) -> Option<&[u8]> {
+        let range = self.file.page_range(page);
+        self.resident.as_ref().map(|data| &data.bytes[index(range.start)..index(range.end)])
     }
 
     /// How the segment holds the view, if it does.
     pub(crate) fn view(&self, view: ViewId) -> Option<&SegmentView> {
-        self.views.get(&view)
+        self.file.views.get(&view)
     }
 
     /// Every view that the segment holds and that still exists.
     pub(crate) fn views(&self) -> impl Iterator<Item = (ViewId, &SegmentView)> {
-        self.views.iter().map(|(id, view)| (*id, view))
+        self.file.views.iter().map(|(id, view)| (*id, view))
     }
 
-    /// The first chunk of the entity.
-    pub(crate) fn find(&self, hash: u64, view: ViewId, entity: &[u8]) -> Option<Chunk<'_>> {
-        if self.slots.is_empty() {
+    /// The first chunk of the entity. A page that must come from disk is noted in `pinned`, and
+    /// nothing is found.
+    pub(crate) fn find<'a>(
+        &'a self,
+        hash: u64,
+        view: ViewId,
+        entity: &[u8],
+        pinned: &'a PinnedPages,
+    ) -> Option<Chunk<'a>> {
+        let slots = &*self.file.slots;
+        if slots.is_empty() {
             return None;
         }
-        let mut at = slot_home(hash, self.slots.len());
+        let mut at = slot_home(hash, slots.len());
         loop {
-            let slot = self.slots[at];
+            let slot = slots[at];
             if slot == EMPTY_SLOT {
                 return None;
             }
             if slot >> OFFSET_BITS == hash & TAG_MASK {
-                let chunk = self.chunk_at(index(slot & OFFSET_MASK));
+                let chunk = self.chunk_at(index(slot & OFFSET_MASK), pinned)?;
                 if chunk.view == view && chunk.entity == entity {
                     return Some(chunk);
                 }
             }
-            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
+            at = if at + 1 == slots.len() { 0 } else { at + 1 };
         }
     }
 
@@ -169,55 +213,40 @@ impl Segment {
         &'a self,
         view: ViewId,
         keys: &[(u64, &[u8])],
+        pinned: &'a PinnedPages,
         found: &mut SmallVec<[Option<Chunk<'a>>; GROUP_KEYS_MAX]>,
     ) {
         let mut homes = [EMPTY_SLOT; GROUP_KEYS_MAX];
         assert!(keys.len() <= homes.len(), "a group of at most {GROUP_KEYS_MAX} keys");
-        if !self.slots.is_empty() {
+        let slots = &*self.file.slots;
+        if let Some(data) = self.resident.as_ref().filter(|_| !slots.is_empty()) {
             for (home, (hash, _)) in homes.iter_mut().zip(keys) {
-                *home = self.slots[slot_home(*hash, self.slots.len())];
+                *home = slots[slot_home(*hash, slots.len())];
             }
+            let touched = homes.iter().fold(0, |touched, home| {
+                let at = index(home & OFFSET_MASK);
+                touched ^ data.bytes.get(at).copied().unwrap_or(0)
+            });
+            std::hint::black_box(touched);
         }
-        let touched = homes.iter().fold(0, |touched, home| {
-            let at = index(home & OFFSET_MASK);
-            touched ^ self.data.get(at).copied().unwrap_or(0)
-        });
-        std::hint::black_box(touched);
-        found.extend(keys.iter().map(|(hash, entity)| self.find(*hash, view, entity)));
+        found.extend(keys.iter().map(|(hash, entity)| self.find(*hash, view, entity, pinned)));
     }
 
-    /// The later chunk of the same entity, if there is one.
-    pub(crate) fn next_chunk(&self, chunk: &Chunk<'_>) -> Option<Chunk<'_>> {
-        chunk.continues.then(|| self.chunk_at(chunk.next))
-    }
-
-    /// The first entry of the file.
-    pub(crate) fn first_entry(&self) -> Option<Chunk<'_>> {
-        self.entry_from(HEADER_BYTES + PAGE_HEAD_BYTES)
-    }
-
-    /// The entry that follows `chunk` in the file: a later chunk or another entity.
-    pub(crate) fn next_entry(&self, chunk: &Chunk<'_>) -> Option<Chunk<'_>> {
-        self.entry_from(chunk.next)
-    }
-
-    /// Everything the segment holds of the entity whose first chunk is `chunk`, and the last of
-    /// its chunks.
-    pub(crate) fn content<'a>(&'a self, chunk: Chunk<'a>) -> (Content, Chunk<'a>) {
-        let mut content = Content::default();
-        let Some(view) = self.views.get(&chunk.view) else {
-            return (content, self.last_chunk(chunk));
-        };
-        let mut chunk = chunk;
-        loop {
-            let block = self.block(&chunk, view);
-            content.clears.extend(block.clears());
-            content.tiles.extend(stored_tiles(&block, 0..block.len()));
-            match self.next_chunk(&chunk) {
-                Some(next) => chunk = next,
-                None => return (content, chunk),
-            }
+    /// The later chunk of the same entity, if there is one. A page that must come from disk is
+    /// noted in `pinned`, and nothing is found.
+    pub(crate) fn next_chunk<'a>(
+        &'a self,
+        chunk: &Chunk<'a>,
+        pinned: &'a PinnedPages,
+    ) -> Option<Chunk<'a>> {
+        if !chunk.continues {
+            return None;
         }
+        let next = self.chunk_at(chunk.next, pinned);
+        if next.is_none() {
+            pinned.note_ahead(&self.file, self.file.page_of(bytes_u64(chunk.next)));
+        }
+        next
     }
 
     /// The decoded block of a chunk.
@@ -228,22 +257,28 @@ impl Segment {
         }
     }
 
-    fn last_chunk<'a>(&'a self, mut chunk: Chunk<'a>) -> Chunk<'a> {
-        while let Some(next) = self.next_chunk(&chunk) {
-            chunk = next;
-        }
-        chunk
-    }
-
-    fn entry_from(&self, offset: usize) -> Option<Chunk<'_>> {
-        (offset < self.data.len()).then(|| self.chunk_at(offset))
-    }
-
-    fn chunk_at(&self, offset: usize) -> Chunk<'_> {
-        match parse_chunk(&self.data, offset) {
-            Some(chunk) => chunk,
+    fn chunk_at<'a>(&'a self, offset: usize, pinned: &'a PinnedPages) -> Option<Chunk<'a>> {
+        let bytes = self.bytes_from(offset, pinned)?;
+        match parse_chunk(bytes, offset) {
+            Some(chunk) => Some(chunk),
             None => unreachable!("an entry that was checked when it was loaded"),
         }
+    }
+
+    /// The bytes of the file from `offset` on, at least to the end of their page; none if they
+    /// must come from disk first.
+    fn bytes_from<'a>(&'a self, offset: usize, pinned: &'a PinnedPages) -> Option<&'a [u8]> {
+        match &self.resident {
+            Some(data) => Some(&data.bytes[offset..]),
+            None => self.cold_bytes_from(offset, pinned),
+        }
+    }
+
+    fn cold_bytes_from<'a>(&'a self, offset: usize, pinned: &'a PinnedPages) -> Option<&'a [u8]> {
+        let page = self.file.page_of(bytes_u64(offset));
+        let bytes = pinned.page(&self.file, count_u32(page))?;
+        let skipped = offset - index(self.file.page_range(page).start);
+        Some(&bytes[skipped..])
     }
 }
 
@@ -282,13 +317,13 @@ pub(crate) const GROUP_KEYS_MAX: usize = 16;
 pub(crate) const EMPTY_SLOT: u64 = 0;
 
 const OFFSET_BITS: u32 = 40;
-const OFFSET_MASK: u64 = (1 << OFFSET_BITS) - 1;
+/// The bits of a slot that say where an entry starts.
+pub(crate) const OFFSET_MASK: u64 = (1 << OFFSET_BITS) - 1;
 const TAG_MASK: u64 = (1 << (64 - OFFSET_BITS)) - 1;
 
 /// The slot of an entry: the hash's low 24 bits as a tag, and where the entry starts
 /// ([SEGMENT-5]).
-pub(crate) fn slot_of(hash: u64, offset: usize) -> u64 {
-    let offset = bytes_u64(offset);
+pub(crate) fn slot_of(hash: u64, offset: u64) -> u64 {
     assert!(offset <= OFFSET_MASK, "a segment is at most 1 TiB");
     (hash & TAG_MASK) << OFFSET_BITS | offset
 }
@@ -302,8 +337,9 @@ pub(crate) fn slot_home(hash: u64, slots: usize) -> usize {
     home
 }
 
-fn parse_chunk(data: &[u8], offset: usize) -> Option<Chunk<'_>> {
-    let mut fields = Fields::new(data.get(offset..)?);
+/// The entry at the start of `bytes`, which stand for the file from `offset` on.
+pub(crate) fn parse_chunk(bytes: &[u8], offset: usize) -> Option<Chunk<'_>> {
+    let mut fields = Fields::new(bytes);
     let view = ViewId(fields.u32().ok()?);
     let key_len = usize::from(fields.u16().ok()?);
     let flags = fields.u16().ok()?;
@@ -316,7 +352,7 @@ fn parse_chunk(data: &[u8], offset: usize) -> Option<Chunk<'_>> {
 }
 
 /// Reads the ranges that a segment clears of a view: ascending and disjoint ([SEGMENT-11]).
-fn decode_ranges(fields: &mut Fields<'_>) -> Result<Vec<TimeRange>, FieldError> {
+pub(crate) fn decode_ranges(fields: &mut Fields<'_>) -> Result<Vec<TimeRange>, FieldError> {
     let mut ranges: Vec<TimeRange> = Vec::new();
     for _ in 0..fields.u32()? {
         let range = (fields.i64()?, fields.i64()?);
@@ -327,181 +363,4 @@ fn decode_ranges(fields: &mut Fields<'_>) -> Result<Vec<TimeRange>, FieldError> 
         ranges.push(range);
     }
     Ok(ranges)
-}
-
-struct Loader<'a> {
-    id: SegmentId,
-    image: &'a [u8],
-}
-
-struct Footer {
-    index_offset: usize,
-    slot_count: usize,
-    table_offset: usize,
-    table_len: usize,
-}
-
-impl Loader<'_> {
-    fn load(&self, catalog: &Catalog) -> Result<Segment, EngineError> {
-        self.check_header()?;
-        let footer = self.footer()?;
-        let views = self.views(&footer, catalog)?;
-        let slots = self.slots(&footer)?;
-        let data = &self.image[..footer.index_offset];
-        self.check_pages(data, &views)?;
-        Ok(Segment {
-            id: self.id,
-            data: data.into(),
-            slots,
-            views,
-            file_bytes: bytes_u64(self.image.len()),
-        })
-    }
-
-    fn check_header(&self) -> Result<(), EngineError> {
-        let head = self.image.get(..HEADER_BYTES).ok_or_else(|| self.corrupt(0, "no header"))?;
-        self.check_crc(head, 0, "header")?;
-        let mut fields = Fields::new(head);
-        let (magic, version) = (fields.take(8), fields.u32());
-        if magic != Ok(MAGIC) {
-            return Err(self.corrupt(0, "no segment magic"));
-        }
-        // [SEGMENT-8]
-        if version != Ok(VERSION) {
-            return Err(EngineError::NewerFormat {
-                file: self.id.file_name(),
-                found: version.unwrap_or(0),
-                expected: VERSION,
-            });
-        }
-        let _reserved = fields.u32();
-        match fields.u64() {
-            Ok(id) if id == self.id.0 => Ok(()),
-            _ => Err(self.corrupt(16, "the header names another segment")),
-        }
-    }
-
-    fn footer(&self) -> Result<Footer, EngineError> {
-        let at = self.image.len().checked_sub(FOOTER_BYTES).filter(|&at| HEADER_BYTES <= at);
-        let at = at.ok_or_else(|| self.corrupt(self.image.len(), "no footer"))?;
-        let bytes = &self.image[at..];
-        self.check_crc(bytes, at, "footer")?;
-        let mut fields = Fields::new(bytes);
-        let mut read = || fields.u64().map(index).map_err(|error| self.corrupt(at, error));
-        let (index_offset, slot_count) = (read()?, read()?);
-        let (table_offset, table_len) = (read()?, read()?);
-        let table_fits = table_offset.checked_add(table_len).is_some_and(|end| end + 4 == at);
-        let index_fits = slot_count
-            .checked_mul(8)
-            .and_then(|bytes| bytes.checked_add(index_offset))
-            .is_some_and(|end| end + 4 == table_offset);
-        if !table_fits || !index_fits || index_offset < HEADER_BYTES {
-            return Err(self.corrupt(at, "the footer's offsets do not fit the file"));
-        }
-        Ok(Footer { index_offset, slot_count, table_offset, table_len })
-    }
-
-    fn slots(&self, footer: &Footer) -> Result<Box<[u64]>, EngineError> {
-        let bytes = &self.image[footer.index_offset..footer.table_offset];
-        self.check_crc(bytes, footer.index_offset, "index")?;
-        let (words, _crc) = bytes.split_at(footer.slot_count * 8);
-        let slots: Box<[u64]> = words
-            .chunks_exact(8)
-            .map(|word| Fields::new(word).u64().unwrap_or(EMPTY_SLOT))
-            .collect();
-        let limit = bytes_u64(footer.index_offset);
-        let is_outside = |slot: &u64| *slot != EMPTY_SLOT && limit <= *slot & OFFSET_MASK;
-        let is_full = !slots.is_empty() && !slots.contains(&EMPTY_SLOT);
-        if is_full || slots.iter().any(is_outside) {
-            return Err(self.corrupt(footer.index_offset, "the index does not fit the file"));
-        }
-        Ok(slots)
-    }
-
-    fn views(
-        &self,
-        footer: &Footer,
-        catalog: &Catalog,
-    ) -> Result<HashMap<ViewId, SegmentView>, EngineError> {
-        let at = footer.table_offset;
-        let bytes = &self.image[at..at + footer.table_len + 4];
-        self.check_crc(bytes, at, "view table")?;
-        let mut fields = Fields::new(&bytes[..footer.table_len]);
-        let mut views = HashMap::new();
-        while !fields.rest().is_empty() {
-            let mut read = || -> Result<_, FieldError> {
-                let id = (ViewId(fields.u32()?), LayoutId(fields.u16()?));
-                let (tiles, _entities) = (fields.u64()?, fields.u64()?);
-                Ok((id, tiles, decode_ranges(&mut fields)?))
-            };
-            let ((id, layout_id), tiles, cleared) =
-                read().map_err(|error| self.corrupt(at, error))?;
-            let Some(view) = catalog.view(id) else {
-                continue;
-            };
-            let layout = view.layouts.get(usize::from(layout_id.0));
-            let layout = layout.ok_or_else(|| self.corrupt(at, "an unknown layout"))?;
-            let (layout, span) = (Arc::clone(layout), view.span());
-            views.insert(id, SegmentView { layout_id, layout, span, tiles, cleared });
-        }
-        Ok(views)
-    }
-
-    fn check_pages(
-        &self,
-        data: &[u8],
-        views: &HashMap<ViewId, SegmentView>,
-    ) -> Result<(), EngineError> {
-        let mut at = HEADER_BYTES;
-        while at < data.len() {
-            let mut fields = Fields::new(&data[at..]);
-            let mut head = || Ok((small_index(fields.u32()?), fields.u32()?));
-            let (len, crc) = head().map_err(|error: FieldError| self.corrupt(at, error))?;
-            let payload = fields.take(len).map_err(|error| self.corrupt(at, error))?;
-            if crc32fast::hash(payload) != crc {
-                return Err(self.corrupt(at, "a page's checksum does not match"));
-            }
-            let start = at + PAGE_HEAD_BYTES;
-            at = start + len;
-            self.check_entries(&data[..at], start, views)?;
-        }
-        Ok(())
-    }
-
-    fn check_entries(
-        &self,
-        data: &[u8],
-        start: usize,
-        views: &HashMap<ViewId, SegmentView>,
-    ) -> Result<(), EngineError> {
-        let mut at = start;
-        while at < data.len() {
-            let chunk = parse_chunk(data, at)
-                .ok_or_else(|| self.corrupt(at, "an entry reaches beyond its page"))?;
-            if let Some(view) = views.get(&chunk.view) {
-                Block::parse(chunk.block, &view.layout, view.span)
-                    .map_err(|error| self.corrupt(at, error))?;
-            }
-            at = chunk.next;
-        }
-        let is_last_of_page = at == data.len() + PAGE_HEAD_BYTES;
-        if is_last_of_page { Ok(()) } else { Err(self.corrupt(at, "a page without its end")) }
-    }
-
-    /// Checks a part that ends with its checksum ([SEGMENT-4]).
-    fn check_crc(&self, bytes: &[u8], at: usize, what: &str) -> Result<(), EngineError> {
-        let (body, stored) = bytes.split_at(bytes.len() - 4);
-        if crc32fast::hash(body).to_le_bytes() == *stored {
-            return Ok(());
-        }
-        Err(self.corrupt(at, format!("the {what}'s checksum does not match")))
-    }
-
-    fn corrupt(&self, offset: usize, what: impl ToString) -> EngineError {
-        EngineError::Corrupt {
-            file: self.id.file_name(),
-            offset: bytes_u64(offset),
-            what: what.to_string(),
-        }
-    }
 }

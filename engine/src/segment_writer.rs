@@ -1,16 +1,19 @@
-//! Owns how a segment file is built: entries in order, pages, index, view table, footer. The
-//! format is drawn in docs/format/segment.md; `segment` reads it.
+//! Owns how a segment file is built: entries in order, pages, directory, index, view table,
+//! footer. Pages go to disk as they are finished, so that a segment of any size is written in
+//! little memory. The format is drawn in docs/format/segment.md; `segment_file` reads it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tilekv_tile::{Layout, TileRow, encode_block};
-use tilekv_wal::Disk;
+use tilekv_wal::{Disk, DiskFile};
 
 use crate::catalog::{Catalog, LayoutId, View, ViewId};
 use crate::codec::{PutFields, bytes_u64, count_u32};
 use crate::content::{Content, StoredTile};
 use crate::error::EngineError;
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TILE_COUNT_MAX, PAGE_BYTES_MIN};
+use crate::memory::Memory;
 use crate::ranges::{TimeRange, add_range};
 use crate::scan::Scan;
 use crate::segment::{
@@ -37,41 +40,55 @@ struct ViewRow {
     cleared: Vec<TimeRange>,
 }
 
-/// Builds the bytes of one segment. Entities must come sorted by (view id, entity).
-#[derive(Debug)]
-pub(crate) struct SegmentWriter {
+/// Writes the file of one segment, under a temporary name until it is whole. Entities must come
+/// sorted by (view id, entity).
+pub(crate) struct SegmentWriter<'a> {
+    disk: &'a dyn Disk,
     id: SegmentId,
-    image: Vec<u8>,
-    /// Where the open page's head stands.
+    /// The temporary file, once something was written to it.
+    file: Option<Box<dyn DiskFile>>,
+    /// How far the file is written, and how far synced.
+    written: u64,
+    synced: u64,
+    /// What follows: finished pages and the open one.
+    buffer: Vec<u8>,
+    /// Where in the buffer the open page's head stands.
     page_at: usize,
-    /// Where the flags of the newest entry stand.
+    /// Where in the buffer the flags of the newest entry stand.
     flags_at: Option<usize>,
+    /// The length of every finished page.
+    page_lens: Vec<u32>,
     /// Hash and position of every entity's first entry.
-    entries: Vec<(u64, usize)>,
+    entries: Vec<(u64, u64)>,
     views: BTreeMap<ViewId, ViewRow>,
     block: Vec<u8>,
     /// How many tiles the next block is tried with: what fitted last, or twice as many.
     chunk_tiles: usize,
 }
 
-impl SegmentWriter {
+impl<'a> SegmentWriter<'a> {
     /// A writer for segment `id`.
-    pub(crate) fn new(id: SegmentId) -> Self {
-        let mut image = Vec::new();
-        image.extend_from_slice(MAGIC);
-        image.put_u32(VERSION);
-        image.put_u32(0);
-        image.put_u64(id.0);
-        image.put_u32(0);
-        put_crc(&mut image, 0);
-        assert_eq!(image.len(), HEADER_BYTES, "the header has its documented length");
-        let page_at = image.len();
-        image.extend_from_slice(&[0; PAGE_HEAD_BYTES]);
+    pub(crate) fn new(disk: &'a dyn Disk, id: SegmentId) -> Self {
+        let mut buffer = Vec::new();
+        buffer.extend_from_slice(MAGIC);
+        buffer.put_u32(VERSION);
+        buffer.put_u32(0);
+        buffer.put_u64(id.0);
+        buffer.put_u32(0);
+        put_crc(&mut buffer, 0);
+        assert_eq!(buffer.len(), HEADER_BYTES, "the header has its documented length");
+        let page_at = buffer.len();
+        buffer.extend_from_slice(&[0; PAGE_HEAD_BYTES]);
         Self {
+            disk,
             id,
-            image,
+            file: None,
+            written: 0,
+            synced: 0,
+            buffer,
             page_at,
             flags_at: None,
+            page_lens: Vec::new(),
             entries: Vec::new(),
             views: BTreeMap::new(),
             block: Vec::new(),
@@ -86,9 +103,9 @@ impl SegmentWriter {
         hash: u64,
         entity: &[u8],
         content: &Content,
-    ) {
+    ) -> Result<(), EngineError> {
         if content.is_empty() {
-            return;
+            return Ok(());
         }
         let row = self.views.entry(view.id).or_default();
         // Entities that only older sources hold come under older layouts, which are prefixes.
@@ -102,12 +119,13 @@ impl SegmentWriter {
             let taken = self.encode_chunk(view, clears, tiles);
             tiles = &tiles[taken..];
             clears = &[];
-            let at = self.put_entry(view.id, entity, !tiles.is_empty());
+            let at = self.put_entry(view.id, entity, !tiles.is_empty())?;
             if is_first {
                 self.entries.push((hash, at));
             }
             is_first = false;
         }
+        Ok(())
     }
 
     /// The id of the segment.
@@ -122,44 +140,39 @@ impl SegmentWriter {
         add_range(&mut row.cleared, from, to);
     }
 
-    /// Whether nothing was added or cleared.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.views.is_empty()
-    }
-
-    /// Ends the segment and returns the bytes of its file.
-    pub(crate) fn finish(mut self) -> Vec<u8> {
-        self.close_page();
-        self.image.truncate(self.page_at);
-        let index_offset = self.image.len();
-        let slots = self.put_index();
-        put_crc(&mut self.image, index_offset);
-        let table_offset = self.image.len();
-        for (id, row) in &self.views {
-            self.image.put_u32(id.0);
-            self.image.put_u16(row.layout_id);
-            self.image.put_u64(row.tiles);
-            self.image.put_u64(row.entities);
-            self.image.put_u32(count_u32(row.cleared.len()));
-            for &(from, to) in &row.cleared {
-                self.image.put_i64(from);
-                self.image.put_i64(to);
-            }
+    /// Ends the file and makes it and its name durable ([SEGMENT-10]); false if nothing was added
+    /// or cleared: then there is no file.
+    pub(crate) fn finish(mut self) -> Result<bool, EngineError> {
+        if self.views.is_empty() {
+            return Ok(false);
         }
-        let table_len = self.image.len() - table_offset;
-        put_crc(&mut self.image, table_offset);
-        let footer_at = self.image.len();
-        for position in [index_offset, slots, table_offset, table_len, self.entries.len()] {
-            self.image.put_u64(bytes_u64(position));
+        self.close_page()?;
+        self.buffer.truncate(self.page_at);
+        self.put_directory()?;
+        let index_offset = self.position();
+        let slots = self.put_index()?;
+        let table_offset = self.position();
+        let table_len = self.put_view_table();
+        let footer_at = self.buffer.len();
+        let entities = bytes_u64(self.entries.len());
+        for position in [index_offset, slots, table_offset, table_len, entities] {
+            self.buffer.put_u64(position);
         }
-        for _reserved in 0..3 {
-            self.image.put_u64(0);
+        self.buffer.put_u64(bytes_u64(self.page_lens.len()));
+        for _reserved in 0..2 {
+            self.buffer.put_u64(0);
         }
-        self.image.extend_from_slice(MAGIC);
-        self.image.put_u32(0);
-        put_crc(&mut self.image, footer_at);
-        assert_eq!(self.image.len() - footer_at, FOOTER_BYTES, "the footer's documented length");
-        self.image
+        self.buffer.extend_from_slice(MAGIC);
+        self.buffer.put_u32(0);
+        put_crc(&mut self.buffer, footer_at);
+        assert_eq!(self.buffer.len() - footer_at, FOOTER_BYTES, "the footer's documented length");
+        self.write_out(self.buffer.len())?;
+        if let Some(file) = &self.file {
+            file.sync()?;
+        }
+        self.disk.rename(&self.temporary_name(), &self.id.file_name())?;
+        self.disk.sync_folder()?;
+        Ok(true)
     }
 
     /// Encodes as many of `tiles` as one block takes; returns how many.
@@ -192,42 +205,67 @@ impl SegmentWriter {
         }
     }
 
-    fn put_entry(&mut self, view: ViewId, entity: &[u8], continues: bool) -> usize {
-        let payload = self.image.len() - self.page_at - PAGE_HEAD_BYTES;
+    fn put_entry(
+        &mut self,
+        view: ViewId,
+        entity: &[u8],
+        continues: bool,
+    ) -> Result<u64, EngineError> {
+        let payload = self.buffer.len() - self.page_at - PAGE_HEAD_BYTES;
         let entry = ENTRY_HEAD_BYTES + entity.len() + self.block.len();
         if 0 < payload && PAGE_BYTES_MIN < payload + entry {
-            self.close_page();
+            self.close_page()?;
         }
-        let at = self.image.len();
-        self.image.put_u32(view.0);
+        let at = self.position();
+        self.buffer.put_u32(view.0);
         let Ok(key_len) = u16::try_from(entity.len()) else {
             unreachable!("an entity is at most 65,535 bytes");
         };
-        self.image.put_u16(key_len);
-        self.flags_at = Some(self.image.len());
-        self.image.put_u16(if continues { FLAG_CONTINUES } else { 0 });
-        self.image.put_u32(count_u32(self.block.len()));
-        self.image.extend_from_slice(entity);
-        self.image.extend_from_slice(&self.block);
-        at
+        self.buffer.put_u16(key_len);
+        self.flags_at = Some(self.buffer.len());
+        self.buffer.put_u16(if continues { FLAG_CONTINUES } else { 0 });
+        self.buffer.put_u32(count_u32(self.block.len()));
+        self.buffer.extend_from_slice(entity);
+        self.buffer.extend_from_slice(&self.block);
+        Ok(at)
     }
 
-    fn close_page(&mut self) {
+    /// Where the next byte will stand in the file.
+    fn position(&self) -> u64 {
+        self.written + bytes_u64(self.buffer.len())
+    }
+
+    fn close_page(&mut self) -> Result<(), EngineError> {
         let Some(flags_at) = self.flags_at.take() else {
-            return;
+            return Ok(());
         };
-        let flags = u16::from_le_bytes([self.image[flags_at], self.image[flags_at + 1]]);
+        let flags = u16::from_le_bytes([self.buffer[flags_at], self.buffer[flags_at + 1]]);
         let flags = (flags | FLAG_PAGE_END).to_le_bytes();
-        self.image[flags_at..flags_at + 2].copy_from_slice(&flags);
-        let payload = &self.image[self.page_at + PAGE_HEAD_BYTES..];
+        self.buffer[flags_at..flags_at + 2].copy_from_slice(&flags);
+        let payload = &self.buffer[self.page_at + PAGE_HEAD_BYTES..];
         let (len, crc) = (count_u32(payload.len()), crc32fast::hash(payload));
-        self.image[self.page_at..self.page_at + 4].copy_from_slice(&len.to_le_bytes());
-        self.image[self.page_at + 4..self.page_at + 8].copy_from_slice(&crc.to_le_bytes());
-        self.page_at = self.image.len();
-        self.image.extend_from_slice(&[0; PAGE_HEAD_BYTES]);
+        self.buffer[self.page_at..self.page_at + 4].copy_from_slice(&len.to_le_bytes());
+        self.buffer[self.page_at + 4..self.page_at + 8].copy_from_slice(&crc.to_le_bytes());
+        self.page_lens.push(len);
+        self.page_at = self.buffer.len();
+        if WRITE_BYTES <= self.page_at {
+            self.write_out(self.page_at)?;
+            self.page_at = 0;
+        }
+        self.buffer.extend_from_slice(&[0; PAGE_HEAD_BYTES]);
+        Ok(())
     }
 
-    fn put_index(&mut self) -> usize {
+    /// The length of every page ([SEGMENT-12]).
+    fn put_directory(&mut self) -> Result<(), EngineError> {
+        let lens = std::mem::take(&mut self.page_lens);
+        self.put_part(lens.iter().map(|len| len.to_le_bytes()))?;
+        self.page_lens = lens;
+        Ok(())
+    }
+
+    /// The slots, and how many there are ([SEGMENT-6]).
+    fn put_index(&mut self) -> Result<u64, EngineError> {
         let count = if self.entries.is_empty() { 0 } else { self.entries.len() * 20 / 17 + 1 };
         let mut slots = vec![EMPTY_SLOT; count];
         for &(hash, offset) in &self.entries {
@@ -237,8 +275,72 @@ impl SegmentWriter {
             }
             slots[at] = slot_of(hash, offset);
         }
-        slots.iter().for_each(|slot| self.image.put_u64(*slot));
-        count
+        self.put_part(slots.iter().map(|slot| slot.to_le_bytes()))?;
+        Ok(bytes_u64(count))
+    }
+
+    /// Puts words and their checksum, writing out what has gathered.
+    fn put_part<const N: usize>(
+        &mut self,
+        words: impl Iterator<Item = [u8; N]>,
+    ) -> Result<(), EngineError> {
+        let mut crc = crc32fast::Hasher::new();
+        let mut summed = self.buffer.len();
+        for word in words {
+            self.buffer.extend_from_slice(&word);
+            if WRITE_BYTES <= self.buffer.len() {
+                crc.update(&self.buffer[summed..]);
+                self.write_out(self.buffer.len())?;
+                summed = 0;
+            }
+        }
+        crc.update(&self.buffer[summed..]);
+        self.buffer.put_u32(crc.finalize());
+        Ok(())
+    }
+
+    fn put_view_table(&mut self) -> u64 {
+        let from = self.buffer.len();
+        for (id, row) in &self.views {
+            self.buffer.put_u32(id.0);
+            self.buffer.put_u16(row.layout_id);
+            self.buffer.put_u64(row.tiles);
+            self.buffer.put_u64(row.entities);
+            self.buffer.put_u32(count_u32(row.cleared.len()));
+            for &(from, to) in &row.cleared {
+                self.buffer.put_i64(from);
+                self.buffer.put_i64(to);
+            }
+        }
+        let len = bytes_u64(self.buffer.len() - from);
+        put_crc(&mut self.buffer, from);
+        len
+    }
+
+    /// Writes the first `len` bytes of the buffer to the file.
+    fn write_out(&mut self, len: usize) -> Result<(), EngineError> {
+        let name = self.temporary_name();
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.disk.create(&name)?,
+        };
+        for piece in self.buffer[..len].chunks(WRITE_BYTES) {
+            file.write_at(self.written, piece)?;
+            self.written += bytes_u64(piece.len());
+        }
+        // In between as well: else the last sync would have the whole file to write, and the
+        // log's syncs would wait behind it.
+        if SYNC_BYTES <= self.written - self.synced {
+            file.sync()?;
+            self.synced = self.written;
+        }
+        self.file = Some(file);
+        self.buffer.drain(..len);
+        Ok(())
+    }
+
+    fn temporary_name(&self) -> String {
+        format!("{}.tmp", self.id.file_name())
     }
 }
 
@@ -246,20 +348,21 @@ impl SegmentWriter {
 #[derive(Clone, Copy)]
 pub(crate) struct SegmentTarget<'a> {
     pub(crate) disk: &'a dyn Disk,
+    pub(crate) memory: &'a Arc<Memory>,
     /// Views that it does not know were dropped and are left out.
     pub(crate) catalog: &'a Catalog,
     pub(crate) hash_seed: u64,
 }
 
-/// Writes everything that `scan` meets, changed by `change`, with `writer` to a durable segment.
-/// None where nothing is left to write.
+/// Writes everything that `scan` meets, changed by `change`, with `writer` to a durable segment,
+/// whose data stays on disk. None where nothing is left to write.
 pub(crate) fn write_scan(
     target: SegmentTarget<'_>,
-    mut writer: SegmentWriter,
+    mut writer: SegmentWriter<'_>,
     mut scan: Scan<'_>,
     mut change: impl FnMut(&View, &mut Content),
 ) -> Result<Option<Segment>, EngineError> {
-    while let Some(mut scanned) = scan.next_entity() {
+    while let Some(mut scanned) = scan.next_entity()? {
         let Some(view) = target.catalog.view(scanned.view) else {
             continue;
         };
@@ -271,31 +374,13 @@ pub(crate) fn write_scan(
             span: scanned.span,
         };
         let hash = hash_entity(target.hash_seed, scanned.view, &scanned.entity);
-        writer.add(written, hash, &scanned.entity, &scanned.content);
-    }
-    if writer.is_empty() {
-        return Ok(None);
+        writer.add(written, hash, &scanned.entity, &scanned.content)?;
     }
     let id = writer.id();
-    let image = writer.finish();
-    write_segment(target.disk, id, &image)?;
-    Segment::from_image(id, image, target.catalog).map(Some)
-}
-
-/// Writes `image` as the file of segment `id` and makes file and name durable ([SEGMENT-10]).
-fn write_segment(disk: &dyn Disk, id: SegmentId, image: &[u8]) -> Result<(), EngineError> {
-    let name = id.file_name();
-    let temporary = format!("{name}.tmp");
-    let file = disk.create(&temporary)?;
-    let mut offset = 0;
-    for piece in image.chunks(WRITE_BYTES_MAX) {
-        file.write_at(offset, piece)?;
-        offset += bytes_u64(piece.len());
+    if !writer.finish()? {
+        return Ok(None);
     }
-    file.sync()?;
-    disk.rename(&temporary, &name)?;
-    disk.sync_folder()?;
-    Ok(())
+    Segment::open(target.disk, target.memory, id, target.catalog).map(Some)
 }
 
 /// Removes the file of segment `id`, whole or half written, where there is one.
@@ -309,9 +394,10 @@ pub(crate) fn remove_segment(disk: &dyn Disk, id: SegmentId) -> Result<(), Engin
     Ok(())
 }
 
-const WRITE_BYTES_MAX: usize = 1 << 20;
+const WRITE_BYTES: usize = 1 << 20;
+const SYNC_BYTES: u64 = 32 << 20;
 
-fn put_crc(image: &mut Vec<u8>, from: usize) {
-    let crc = crc32fast::hash(&image[from..]);
-    image.put_u32(crc);
+fn put_crc(buffer: &mut Vec<u8>, from: usize) {
+    let crc = crc32fast::hash(&buffer[from..]);
+    buffer.put_u32(crc);
 }

@@ -12,8 +12,8 @@ use tilekv_wal::{Durability, SimDisk, SimFaults};
 
 use crate::limits::PRODUCER_EXPIRY_MS;
 use crate::{
-    Engine, EngineError, EngineOptions, Lateness, Outcome, Prepared, ReadRequest, ReadTime,
-    TileWrite, Write,
+    Engine, EngineError, EngineOptions, Lateness, MemoryUse, Outcome, Prepared, ReadRequest,
+    ReadTime, TileWrite, Write,
 };
 
 mod backup;
@@ -79,6 +79,11 @@ impl Store {
 
     fn add(&mut self, entity: &str, timestamp: i64, amount: &str, units: &str) -> Outcome {
         self.write(events(entity, timestamp, amount, units, None)).unwrap()
+    }
+
+    fn used(&mut self, purpose: MemoryUse) -> u64 {
+        let memory = self.engine().reader().memory();
+        memory.used.iter().find(|(used_for, _)| *used_for == purpose).unwrap().1
     }
 
     fn flush(&mut self) {
@@ -579,14 +584,16 @@ fn writes_that_have_grown_old_are_flushed() {
 }
 
 #[test]
-fn a_store_at_its_memory_budget_takes_only_removals() {
+fn a_store_whose_index_takes_the_memory_budget_takes_only_removals() {
     let mut store = Store::with_view(|_| {});
     store.add("u", NOW - DAY, "1", "1");
     store.flush();
-    let info = store.engine().reader().snapshot().info();
-    store.options.memory_bytes_max = info.segment_bytes + 1;
+    let index_bytes = store.used(MemoryUse::Index);
+    store.options.memory_bytes_max = 2 * index_bytes;
     store.reopen();
     store.add("u", NOW - DAY, "1", "1");
+    store.options.memory_bytes_max = 2 * index_bytes - 1;
+    store.reopen();
     let refused = store.write(events("u", NOW - DAY, "1", "1", None)).unwrap_err();
     assert_eq!(refused.code(), "LIMIT");
     assert!(refused.to_string().contains("budget"), "{refused}");

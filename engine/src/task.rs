@@ -10,6 +10,7 @@ use crate::engine::{Engine, Frozen};
 use crate::error::EngineError;
 use crate::limits::RECLAIM_GRACE_MS;
 use crate::manifest::Manifest;
+use crate::memory::Memory;
 use crate::scan::Scan;
 use crate::segment::{Segment, SegmentId};
 use crate::segment_writer::{SegmentTarget, SegmentWriter, remove_segment, write_scan};
@@ -21,6 +22,7 @@ pub struct Task {
     kind: TaskKind,
     output: SegmentId,
     hash_seed: u64,
+    memory: Arc<Memory>,
 }
 
 #[derive(Debug, Clone)]
@@ -29,6 +31,8 @@ enum TaskKind {
     Flush { frozen: Arc<Frozen>, is_oldest: bool },
     /// Merges segments, newest first, that lie side by side.
     Compact { inputs: Vec<Arc<Segment>>, grounds: Grounds, is_oldest: bool, now_ms: i64 },
+    /// Brings the data of a cold segment into memory.
+    Load { segment: Arc<Segment> },
 }
 
 /// What a merge may leave tiles out for. It is durable at once, and so must its grounds be: a power
@@ -37,6 +41,7 @@ enum TaskKind {
 struct Grounds {
     /// As of the flushed LSN.
     flushed: Arc<Catalog>,
+    /// With every change that is pending: it may be committed before the merge is done.
     newest: Arc<Catalog>,
 }
 
@@ -68,14 +73,16 @@ impl Task {
             TaskKind::Compact { inputs, grounds, is_oldest, now_ms } => {
                 self.compact(disk, inputs, grounds, *is_oldest, *now_ms)
             }
+            TaskKind::Load { segment } => Segment::clone(segment).into_resident(1).map(Some),
         };
         TaskResult { kind: self.kind, id: self.output, output }
     }
 
-    /// Whether this is a compaction; else it is a flush.
+    /// Whether this is a flush, which writers wait for in the end; else it is a compaction, or
+    /// data is brought into memory.
     #[must_use]
-    pub fn is_compaction(&self) -> bool {
-        matches!(self.kind, TaskKind::Compact { .. })
+    pub fn is_flush(&self) -> bool {
+        matches!(self.kind, TaskKind::Flush { .. })
     }
 
     fn flush(
@@ -87,13 +94,15 @@ impl Task {
         if let Layer::Segment(_) = &frozen.layer {
             return Ok(None);
         }
-        let scan = Scan::new([&frozen.layer]);
-        let writer = SegmentWriter::new(self.output);
-        write_scan(self.target(disk, &frozen.catalog), writer, scan, |_, content| {
+        let scan = Scan::new([&frozen.layer])?;
+        let writer = SegmentWriter::new(disk, self.output);
+        let written = write_scan(self.target(disk, &frozen.catalog), writer, scan, |_, content| {
             if is_oldest {
                 content.settle();
             }
-        })
+        });
+        // The log is still there: a flush that cannot be read back must not replace it.
+        written.and_then(into_resident).map_err(EngineError::at_start)
     }
 
     fn compact(
@@ -105,28 +114,36 @@ impl Task {
         now_ms: i64,
     ) -> Result<Option<Segment>, EngineError> {
         let layers: Vec<Layer> = inputs.iter().cloned().map(Layer::Segment).collect();
-        let mut writer = SegmentWriter::new(self.output);
+        let mut writer = SegmentWriter::new(disk, self.output);
         if !is_oldest {
             keep_clears(&mut writer, inputs);
         }
-        let scan = Scan::new(&layers);
-        write_scan(self.target(disk, &grounds.flushed), writer, scan, |view, content| {
+        let scan = Scan::new(&layers)?;
+        let target = self.target(disk, &grounds.flushed);
+        let written = write_scan(target, writer, scan, |view, content| {
             if is_oldest {
                 content.settle();
             }
             if let Some(horizon) = grounds.horizon(view, now_ms) {
                 content.expire(horizon);
             }
-        })
+        });
+        written.and_then(into_resident)
     }
 
-    fn target<'a>(&self, disk: &'a dyn Disk, catalog: &'a Catalog) -> SegmentTarget<'a> {
-        SegmentTarget { disk, catalog, hash_seed: self.hash_seed }
+    fn target<'a>(&'a self, disk: &'a dyn Disk, catalog: &'a Catalog) -> SegmentTarget<'a> {
+        let memory = &self.memory;
+        SegmentTarget { disk, memory, catalog, hash_seed: self.hash_seed }
     }
 }
 
+/// New segments are resident where the budget has room now.
+fn into_resident(segment: Option<Segment>) -> Result<Option<Segment>, EngineError> {
+    segment.map(|segment| segment.into_resident(1)).transpose()
+}
+
 /// What the inputs of a merge hide of older segments stays hidden.
-fn keep_clears(writer: &mut SegmentWriter, inputs: &[Arc<Segment>]) {
+fn keep_clears(writer: &mut SegmentWriter<'_>, inputs: &[Arc<Segment>]) {
     for (id, view) in inputs.iter().flat_map(|segment| segment.views()) {
         for &range in &view.cleared {
             writer.clear_view(id, view.layout_id, range);
@@ -155,13 +172,18 @@ impl Engine {
             self.running.compaction = true;
             tasks.push(self.task(kind));
         }
+        if let Some(segment) = self.due_load() {
+            self.running.load = true;
+            tasks.push(self.task(TaskKind::Load { segment }));
+        }
         tasks
     }
 
     /// Installs what a task produced: manifest first, then the version, then old files go.
     ///
     /// # Errors
-    /// [`EngineError::NoSpace`]: the work is due again later. Any other error is fatal.
+    /// [`EngineError::NoSpace`]: the work is due again later. [`EngineError::Damaged`]: a segment
+    /// stays as it is. Any other error is fatal.
     pub fn finish(&mut self, result: TaskResult) -> Result<(), EngineError> {
         let TaskResult { kind, id, output } = result;
         let installed = match &kind {
@@ -171,10 +193,16 @@ impl Engine {
             }
             TaskKind::Compact { inputs, .. } => {
                 self.running.compaction = false;
+                self.note_damage(&output, inputs.iter().map(|input| input.id));
                 output.and_then(|segment| self.install_compaction(inputs, segment))
             }
+            TaskKind::Load { segment } => {
+                self.running.load = false;
+                self.note_damage(&output, [segment.id]);
+                output.map(|segment| self.install_load(segment))
+            }
         };
-        if matches!(installed, Err(EngineError::NoSpace(_))) {
+        if matches!(installed, Err(EngineError::NoSpace(_) | EngineError::Damaged { .. })) {
             remove_segment(&*self.disk, id)?;
         }
         installed
@@ -201,7 +229,8 @@ impl Engine {
 
     fn task(&mut self, kind: TaskKind) -> Task {
         let output = self.segment_ids.next();
-        Task { kind, output, hash_seed: self.manifest.hash_seed }
+        let memory = Arc::clone(&self.shared.memory);
+        Task { kind, output, hash_seed: self.manifest.hash_seed, memory }
     }
 
     /// The adjacent pair of segments that is cheapest to merge, once there are too many: only
@@ -214,12 +243,13 @@ impl Engine {
             return None;
         }
         let cost = |&at: &usize| segments[at].file_bytes() + segments[at + 1].file_bytes();
-        let at = (0..segments.len() - 1).min_by_key(cost)?;
+        let is_sound = |&at: &usize| !self.is_damaged(&segments[at..at + 2]);
+        let at = (0..segments.len() - 1).filter(is_sound).min_by_key(cost)?;
         Some(TaskKind::Compact {
             inputs: segments[at..at + 2].iter().copied().cloned().collect(),
             grounds: Grounds {
                 flushed: Arc::clone(&self.flushed_catalog),
-                newest: Arc::clone(&version.catalog),
+                newest: Arc::new(self.staged.catalog.clone()),
             },
             is_oldest: at + 2 == segments.len(),
             now_ms,
@@ -305,9 +335,10 @@ impl Engine {
         Ok(())
     }
 
-    fn publish(&mut self, change: impl FnOnce(&mut Version)) {
+    pub(crate) fn publish(&mut self, change: impl FnOnce(&mut Version)) {
         let mut version = Version::clone(&self.shared.version.load());
         change(&mut version);
+        self.settle_residency(&mut version);
         self.shared.version.store(Arc::new(version));
         self.measure_memory();
     }

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use tilekv_tile::{Identifier, Name, ProducerStamp, Rows, ViewChange, ViewDefinition};
 
+use crate::pages::PageRequest;
+
 /// A partial per named feature, as JSON.
 pub type Partials = Vec<(Identifier, Bytes)>;
 
@@ -129,4 +131,7 @@ pub enum Prepared {
     Staged(Outcome),
     /// The write depends on what is pending: commit, then prepare it again.
     CommitFirst(Write),
+    /// The write depends on pages that must come from disk: load them, then prepare it again with
+    /// them. [`crate::Engine::prepare`] does so itself and never answers this.
+    Needs(Write, PageRequest),
 }

@@ -50,9 +50,11 @@ pub enum ErrorCode {
     NoProto,
     /// Redis's code: EXEC after a queued command was refused.
     ExecAbort,
+    /// A page of the data on disk cannot be read back.
+    Damaged,
 }
 
-const CODES: [(ErrorCode, &str, u16); 20] = [
+const CODES: [(ErrorCode, &str, u16); 21] = [
     (ErrorCode::Err, "ERR", 1),
     (ErrorCode::NoView, "NOVIEW", 2),
     (ErrorCode::NoFeature, "NOFEATURE", 3),
@@ -73,6 +75,7 @@ const CODES: [(ErrorCode, &str, u16); 20] = [
     (ErrorCode::WrongPass, "WRONGPASS", 18),
     (ErrorCode::NoProto, "NOPROTO", 19),
     (ErrorCode::ExecAbort, "EXECABORT", 20),
+    (ErrorCode::Damaged, "DAMAGED", 21),
 ];
 
 impl ErrorCode {

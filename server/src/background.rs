@@ -30,7 +30,7 @@ impl Background {
     /// Hands a task to its worker.
     pub(crate) fn start(&mut self, task: Task) {
         self.running += 1;
-        let worker = if task.is_compaction() { &self.compactions } else { &self.flushes };
+        let worker = if task.is_flush() { &self.flushes } else { &self.compactions };
         if worker.send(task).is_err() {
             unreachable!("a worker takes tasks as long as this side lives");
         }

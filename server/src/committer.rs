@@ -135,7 +135,7 @@ impl Committer {
                     self.background.note_finished();
                     shared.metrics.commits.tasks.add(1);
                     let finished = self.engine.finish(result);
-                    failure::check("install a finished background task", finished);
+                    check_task(finished);
                 }
                 default(self.wait()) => {}
             }
@@ -221,6 +221,7 @@ impl Committer {
                     self.commit(turn, Some(answered));
                     waiting = write;
                 }
+                Ok(Prepared::Needs(..)) => unreachable!("prepare reads what it needs"),
                 Err(error) => {
                     let stamp = stamp.map(|stamped| (stamped.key, stamped.sequence));
                     return Answer::Final(Err(self.refuse(answered, error, stamp)));
@@ -440,6 +441,17 @@ impl Committer {
         }
         let clients = &self.shared.clients;
         self.refusals.retain(|id, refusals| !refusals.is_empty() && clients.contains(*id));
+    }
+}
+
+/// A task that failed for want of space is due again, one that met a damaged page is not; after
+/// any other failure what is on disk is in doubt.
+fn check_task(finished: Result<(), EngineError>) {
+    match finished {
+        Err(error @ (EngineError::NoSpace(_) | EngineError::Damaged { .. })) => {
+            tracing::error!(%error, "a background task ended without effect");
+        }
+        finished => failure::check("install a finished background task", finished),
     }
 }
 

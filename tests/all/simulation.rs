@@ -32,15 +32,16 @@ fn variable(name: &str) -> Option<u64> {
 
 /// Seeds that find failures which were mended: a merged segment under the layout of its last
 /// entity, tiles far apart around the epoch, ends of an integer in a block, merges by a catalog
-/// that a power cut takes back, a tail that recovery had not written again, and a producer that was
-/// forgotten by a clock that went back.
-const KEPT_SEEDS: [u64; 6] = [
+/// that a power cut takes back, a tail that recovery had not written again, a producer that was
+/// forgotten by a clock that went back, and a merge while a longer retention was pending.
+const KEPT_SEEDS: [u64; 7] = [
     6_770_289_226_650_404_688,
     1_252_340_148_497_496_174,
     4_485_791_813_879_098_650,
     17_665_402_271_603_761_434,
     8_757_151_505_717_075_299,
     10_378_031_213_283_651_371,
+    16_611_081_563_357_102_651,
 ];
 /// Fresh seeds of a run that does not say how many.
 const SEED_COUNT: u64 = 2_000;

@@ -56,6 +56,9 @@ pub trait DiskFile: Send + Sync {
     fn allocate(&self, len: u64) -> Result<(), DiskError>;
     /// Sets the length, dropping bytes or adding zeros.
     fn truncate(&self, len: u64) -> Result<(), DiskError>;
+    /// Says that `len` bytes from `offset` on will not be wanted soon, so that the operating
+    /// system keeps other files in its cache instead. Changes nothing else.
+    fn forget(&self, _offset: u64, _len: u64) {}
 }
 
 /// Why a disk did not do what it was asked to.

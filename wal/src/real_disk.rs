@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
 
 use crate::disk::{Disk, DiskError, DiskFile, check_name};
@@ -293,6 +293,12 @@ impl DiskFile for RealFile {
 
     fn truncate(&self, len: u64) -> Result<(), DiskError> {
         self.file.set_len(len).map_err(|source| self.error("truncate", source))
+    }
+
+    fn forget(&self, offset: u64, len: u64) {
+        // Advice that is not taken costs nothing but the cache.
+        let len = std::num::NonZeroU64::new(len);
+        let _ = rustix::fs::fadvise(&self.file, offset, len, Advice::DontNeed);
     }
 }
 

@@ -188,4 +188,5 @@ const CODES: [&str; 21] = [
     "WRONGPASS",
     "NOPROTO",
     "EXECABORT",
+    "DAMAGED",
 ];

@@ -9,7 +9,9 @@ use crate::simulation::partials;
 use crate::simulation::totals::Totals;
 use crate::simulation::windows::{Fault, Moment, Window, pieces, place};
 use bytes::Bytes;
-use tilekv_engine::{EngineError, Plan, ReadRequest, ReadTime, Reader, Version};
+use tilekv_engine::{
+    EngineError, PinnedPages, Plan, ReadOutcome, ReadRequest, ReadTime, Reader, Version,
+};
 use tilekv_tile::{Answers, Name, Selector, Status, WindowLength};
 
 /// A store's readers and the model that it should agree with.
@@ -23,6 +25,8 @@ pub struct Check<'a> {
     pub model: &'a Model,
     /// The clock.
     pub now: i64,
+    /// Whether pages on the disk may be damaged: then a read may be refused, and never be wrong.
+    pub is_damaged: bool,
 }
 
 /// A window read.
@@ -62,13 +66,17 @@ impl Check<'_> {
         };
         let refusal = self.refusal(question);
         let answers = match planned {
-            Ok(plan) => self
-                .reader
-                .read(self.version, plan, self.now, &question.time, &entities)
-                .map_err(|error| error.code()),
+            Ok(plan) => {
+                let ask = |pinned| {
+                    let time = &question.time;
+                    self.reader.try_read(self.version, plan, self.now, time, &entities, pinned)
+                };
+                patiently(ask, totals).map_err(|error| error.code())
+            }
             Err(error) => Err(error.code()),
         };
         match (refusal, answers) {
+            (_, Err(DAMAGED)) if self.is_damaged => Ok(()),
             (Some(expected), Err(found)) if expected == found => {
                 totals.add("reads refused");
                 Ok(())
@@ -129,7 +137,14 @@ impl Check<'_> {
         view: &ModelView,
         totals: &mut Totals,
     ) -> Result<(), Difference> {
-        let info = self.reader.view_info(self.version, name, self.now);
+        let ask = |_| {
+            let info = self.reader.view_info(self.version, name, self.now);
+            info.map(ReadOutcome::Ready)
+        };
+        let info = patiently(ask, totals);
+        if self.is_damaged && matches!(&info, Err(error) if error.code() == DAMAGED) {
+            return Ok(());
+        }
         let info = info.map_err(|error| format!("the figures of {name}: {error}"))?;
         let horizon = view.horizon(self.now).unwrap_or(i64::MIN);
         let readable = |entity: &Bytes| view.entities[entity].range(horizon..).count();
@@ -162,8 +177,12 @@ impl Check<'_> {
         (from, to): (i64, i64),
         totals: &mut Totals,
     ) -> Result<(), Difference> {
-        let found = self.reader.range(self.version, name, entity, from..to, None, self.now);
-        let found = match found {
+        let ask = |pinned| {
+            let range = (&entity[..], from..to);
+            self.reader.try_range(self.version, name, range, None, self.now, pinned)
+        };
+        let found = match patiently(ask, totals) {
+            Err(error) if self.is_damaged && error.code() == DAMAGED => return Ok(()),
             Ok(found) if takes_entity(view, entity) => found,
             Err(error) if !takes_entity(view, entity) && error.code() == "BADVALUE" => {
                 return Ok(());
@@ -302,6 +321,38 @@ impl Check<'_> {
     }
 }
 
+/// Asks until there is an answer, loading what is needed in between. A disk that fails once is
+/// asked again.
+pub fn patiently<T>(
+    mut ask: impl FnMut(PinnedPages) -> Result<ReadOutcome<T>, EngineError>,
+    totals: &mut Totals,
+) -> Result<T, EngineError> {
+    let mut pinned = PinnedPages::default();
+    let mut refusals = 0;
+    loop {
+        let outcome = ask(pinned).and_then(|outcome| match outcome {
+            ReadOutcome::Ready(answer) => Ok(Ok(answer)),
+            ReadOutcome::Needs(request) => {
+                totals.add("reads that needed pages");
+                totals.add_many("pages needed", number(request.page_count()));
+                request.load().map(Err)
+            }
+        });
+        match outcome {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(loaded)) => pinned = loaded,
+            Err(error) if error.code() != DAMAGED || REFUSALS_MAX <= refusals => {
+                return Err(error);
+            }
+            Err(_) => {
+                totals.add("pages that could not be read");
+                refusals += 1;
+                pinned = PinnedPages::default();
+            }
+        }
+    }
+}
+
 /// Random tiles to look at: most of a view's, or few.
 pub fn some_range(dice: &mut Dice, view: &ModelView, around: i64) -> (i64, i64) {
     if dice.one_in(3) {
@@ -397,3 +448,7 @@ pub const STATUS_NAMES: [&str; 6] = [
 /// Beyond every tile.
 const FAR: i64 = 1 << 55;
 const SHOWN_MAX: usize = 12;
+/// The code of a page that cannot be read back.
+const DAMAGED: &str = "DAMAGED";
+/// A disk fails at one operation of a kind at a time.
+const REFUSALS_MAX: usize = 2;

@@ -3,7 +3,7 @@
 
 use crate::simulation::actions::Actions;
 use crate::simulation::book::Book;
-use crate::simulation::check::{Check, Question, some_range};
+use crate::simulation::check::{Check, Question, patiently, some_range};
 use crate::simulation::dice::Dice;
 use crate::simulation::jobs::OpenJob;
 use crate::simulation::judge::{Action, Refusal, Verdict, judge, number};
@@ -13,8 +13,8 @@ use crate::simulation::totals::Totals;
 use std::sync::Arc;
 use tilekv_engine::disk::{Durability, SimDisk, SimFaults};
 use tilekv_engine::{
-    Engine, EngineError, EngineOptions, JobId, Outcome, Plan, Prepared, Reader, Task, TaskResult,
-    Write,
+    Engine, EngineError, EngineOptions, JobId, Outcome, Plan, Prepared, ReadOutcome, Reader, Task,
+    TaskResult, Write,
 };
 
 /// Why a step ended early.
@@ -75,7 +75,8 @@ impl Simulation {
             durability,
             overlay_bytes_max: dice.count(2, 16) << 10,
             overlay_age_ms_max: *dice.pick(&[1_000, 60_000, 86_400_000]),
-            memory_bytes_max: u64::MAX,
+            memory_bytes_max: memory_bytes_max(seed),
+            load_thread_count: 1,
             frozen_count_max: dice.count(2, 4),
             segment_count_max: dice.count(1, 3),
             log_file_bytes_max: *dice.pick(&[16 << 10, 32 << 10, 128 << 10]),
@@ -213,8 +214,7 @@ impl Simulation {
         }
         self.log_clock = self.log_clock.max(self.clock);
         self.tell(|| format!("write {:?}", action.write));
-        let clock = self.clock;
-        let mut prepared = self.engine().prepare(clock, action.write.clone());
+        let mut prepared = self.prepare(action.write.clone());
         if let Ok(Prepared::CommitFirst(write)) = prepared {
             self.totals.add("commits asked for");
             if self.book.pending.is_empty() {
@@ -224,7 +224,7 @@ impl Simulation {
             if matches!(judge(&self.book.staged, self.log_clock, &action), Verdict::Open) {
                 return Ok(());
             }
-            prepared = self.engine().prepare(clock, write);
+            prepared = self.prepare(write);
         }
         if matches!(prepared, Err(EngineError::Busy { .. })) {
             self.totals.add("writes busy");
@@ -233,6 +233,32 @@ impl Simulation {
         // The commit may have been refused, and everything pending with it.
         let verdict = judge(&self.book.staged, self.log_clock, &action);
         self.settle(action, verdict, prepared)
+    }
+
+    /// Prepares a write, loading the pages that it needs in between.
+    fn prepare(&mut self, write: Write) -> Result<Prepared, EngineError> {
+        let Self { engine, totals, clock, .. } = self;
+        let engine = engine.as_mut().expect("the store is up");
+        let mut waiting = Some(write);
+        let mut has_waited = false;
+        let prepared = patiently(
+            |pinned| {
+                let write = waiting.take().expect("a write that waits comes back");
+                match engine.try_prepare(*clock, write, pinned)? {
+                    Prepared::Needs(write, request) => {
+                        waiting = Some(write);
+                        has_waited = true;
+                        Ok(ReadOutcome::Needs(request))
+                    }
+                    prepared => Ok(ReadOutcome::Ready(prepared)),
+                }
+            },
+            totals,
+        );
+        if has_waited {
+            totals.add("writes that needed pages");
+        }
+        prepared
     }
 
     fn settle(
@@ -351,7 +377,13 @@ impl Simulation {
             && reader.is_current(&version, plan)
         {
             let model = &self.book.committed;
-            let check = Check { reader: &reader, version: &version, model, now: self.clock };
+            let check = Check {
+                reader: &reader,
+                version: &version,
+                model,
+                now: self.clock,
+                is_damaged: false,
+            };
             self.totals.add("plans used again");
             return check.question(asked, Some(plan), &mut self.totals).map_err(Stop::Differs);
         }
@@ -365,6 +397,7 @@ impl Simulation {
             version: &version,
             model: &self.book.committed,
             now: self.clock,
+            is_damaged: false,
         };
         check.question(&asked, None, &mut self.totals).map_err(Stop::Differs)?;
         self.plan = reader.plan(&version, &asked.request).ok().map(|plan| (asked, plan));
@@ -388,6 +421,7 @@ impl Simulation {
             version: &version,
             model: &self.book.committed,
             now: self.clock,
+            is_damaged: false,
         };
         check.range(&name, view, &entity, range, &mut self.totals).map_err(Stop::Differs)
     }
@@ -417,8 +451,10 @@ impl Simulation {
         let reader = engine.reader();
         let name = &view.definition.name;
         let range = start..start + 1;
-        let found = reader.range(&reader.snapshot(), name, entity, range, None, self.clock);
-        let printed = match found {
+        let (version, clock) = (reader.snapshot(), self.clock);
+        let ask =
+            |pinned| reader.try_range(&version, name, (entity, range.clone()), None, clock, pinned);
+        let printed = match patiently(ask, &mut self.totals) {
             Ok(mut found) if found.len() == 1 => found.remove(0).1,
             found => return Err(Stop::Differs(format!("tile {start} of {entity:?}: {found:?}"))),
         };
@@ -434,7 +470,8 @@ impl Simulation {
         let reader = self.reader();
         let version = reader.snapshot();
         let model = &self.book.committed;
-        let check = Check { reader: &reader, version: &version, model, now: self.clock };
+        let check =
+            Check { reader: &reader, version: &version, model, now: self.clock, is_damaged: false };
         for (name, view) in &model.views {
             check.view(name, view, &mut self.totals).map_err(Stop::Differs)?;
         }
@@ -450,7 +487,8 @@ impl Simulation {
         let reader = self.reader();
         let version = reader.snapshot();
         let model = &self.book.committed;
-        let check = Check { reader: &reader, version: &version, model, now: self.clock };
+        let check =
+            Check { reader: &reader, version: &version, model, now: self.clock, is_damaged: false };
         check.producer(&view, &id, &mut self.totals).map_err(Stop::Differs)
     }
 
@@ -469,7 +507,7 @@ impl Simulation {
         }
         let at = self.dice.count(0, self.tasks.len() - 1);
         let task = self.tasks.remove(at);
-        self.tell(|| format!("run a compaction: {}", task.is_compaction()));
+        self.tell(|| format!("run a flush: {}", task.is_flush()));
         self.done.push((task.run(&self.disk), self.is_squeezed));
         Ok(())
     }
@@ -493,7 +531,8 @@ impl Simulation {
         let after = reader.snapshot();
         for version in [&before, &after] {
             let model = &self.book.committed;
-            let check = Check { reader: &reader, version, model, now: self.clock };
+            let check =
+                Check { reader: &reader, version, model, now: self.clock, is_damaged: false };
             check.question(&asked, None, &mut self.totals).map_err(Stop::Differs)?;
         }
         Ok(())
@@ -540,6 +579,10 @@ impl Simulation {
             Ok(()) => Ok(false),
             Err(EngineError::NoSpace(_)) if self.is_squeezed || was_squeezed => {
                 self.totals.add("tasks without space");
+                Ok(true)
+            }
+            Err(EngineError::Damaged { .. }) if self.errors_seen < self.io_errors() => {
+                self.totals.add("tasks that could not read a page");
                 Ok(true)
             }
             Err(error) => Err(Stop::Fatal(error)),
@@ -608,6 +651,17 @@ fn is_refused_so(expected: Refusal, found: &EngineError) -> bool {
         (Refusal::Code(expected), found) => expected == found.code(),
         (Refusal::Any, found) => !found.is_fatal(),
         (Refusal::OutOfOrder(_), _) => false,
+    }
+}
+
+/// One store in three has less memory than data. Not drawn from the dice, so that a seed's story
+/// stays the same.
+fn memory_bytes_max(seed: u64) -> u64 {
+    match seed % 9 {
+        0 => 16 << 10,
+        3 => 40 << 10,
+        6 => 120 << 10,
+        _ => u64::MAX,
     }
 }
 

@@ -1,12 +1,12 @@
 //! What goes wrong with a simulated store: power cuts, kills, input/output errors, a full disk,
 //! flipped bits and writes that go astray; and what must hold afterwards.
 
-use crate::simulation::check::Check;
+use crate::simulation::check::{Check, patiently};
 use crate::simulation::driver::{Simulation, Stop};
 use crate::simulation::questions::question;
 use std::sync::Arc;
 use tilekv_engine::disk::{Disk, Durability, SimDisk, SimFaults, SimOperation};
-use tilekv_engine::{Engine, EngineError, OpenReport, Version};
+use tilekv_engine::{Engine, EngineError, OpenReport, ReadOutcome, Version};
 
 impl Simulation {
     /// Ends the store without warning and starts it again: after a power cut, or after the end of
@@ -108,7 +108,8 @@ impl Simulation {
         let reader = self.reader();
         let version = reader.snapshot();
         let model = &self.book.committed;
-        let check = Check { reader: &reader, version: &version, model, now: self.clock };
+        let check =
+            Check { reader: &reader, version: &version, model, now: self.clock, is_damaged: false };
         let entities = [&self.actions.entities[..], &self.actions.pairs].concat();
         check.everything(&entities, &mut self.totals)?;
         for _ in 0..5 {
@@ -139,14 +140,20 @@ impl Simulation {
             Err(Stop::Differs(difference)) => return Err(difference),
         }
         self.book.discard();
-        let before = self.reader().snapshot().state_hash();
+        let before = self.state_hash()?;
         self.restart(false)?;
-        let after = self.reader().snapshot().state_hash();
+        let after = self.state_hash()?;
         if before == after {
             self.totals.add("clean restarts");
             return Ok(());
         }
         Err(format!("the state's hash was {before:016x} and is {after:016x} after a restart"))
+    }
+
+    fn state_hash(&mut self) -> Result<u64, String> {
+        let version = self.reader().snapshot();
+        let hash = patiently(|_| version.state_hash().map(ReadOutcome::Ready), &mut self.totals);
+        hash.map_err(|error| format!("the state's hash: {error}"))
     }
 
     /// Bounds the disk, or frees it again.
@@ -231,7 +238,13 @@ impl Simulation {
         };
         let reader = engine.reader();
         let version: Arc<Version> = reader.snapshot();
-        let check = Check { reader: &reader, version: &version, model: &model, now: self.clock };
+        let check = Check {
+            reader: &reader,
+            version: &version,
+            model: &model,
+            now: self.clock,
+            is_damaged: false,
+        };
         check.everything(&[], &mut self.totals)?;
         self.totals.add(match found == end {
             true => "damaged stores that answered right",
@@ -304,7 +317,7 @@ impl Simulation {
         self.disk.contents(name).unwrap_or_default()
     }
 
-    fn io_errors(&self) -> u64 {
+    pub(crate) fn io_errors(&self) -> u64 {
         io_errors(&self.disk)
     }
 }
