@@ -166,7 +166,7 @@ fn unescaped(word: &str) -> Vec<u8> {
 }
 
 /// The words of the codes by their numbers, as in docs/protocol.md.
-const CODES: [&str; 21] = [
+const CODES: [&str; 22] = [
     "",
     "ERR",
     "NOVIEW",

@@ -243,7 +243,7 @@ impl Simulation {
             version: &version,
             model: &model,
             now: self.clock,
-            is_damaged: false,
+            is_damaged: true,
         };
         check.everything(&[], &mut self.totals)?;
         self.totals.add(match found == end {
