@@ -112,6 +112,9 @@ pub struct View {
     /// prefix of layout k + 1 ([MANIFEST-4]).
     pub(crate) layouts: Vec<Arc<Layout>>,
     pub(crate) features: Vec<Feature>,
+    /// The lengths of the coarser tiles that segments keep above the view's own, ascending, in
+    /// milliseconds.
+    pub(crate) levels: Arc<[i64]>,
     pub(crate) seals: Arc<SealSet>,
     /// What the seals cover now.
     pub(crate) coverage: Arc<Coverage>,
@@ -121,6 +124,7 @@ pub struct View {
 impl View {
     /// A view as `definition` says, empty.
     pub(crate) fn create(id: ViewId, definition: ViewDefinition) -> Result<Self, EngineError> {
+        let levels = levels_of(&definition);
         let mut view = Self {
             id,
             revision: 0,
@@ -128,6 +132,7 @@ impl View {
             kinds: Vec::new(),
             layouts: Vec::new(),
             features: Vec::new(),
+            levels,
             seals: Arc::new(SealSet::default()),
             coverage: Arc::new(Coverage::default()),
             counters: Arc::new(ViewCounters::new(None, None, 0, 0)),
@@ -289,6 +294,21 @@ impl View {
         })
     }
 }
+
+/// The levels that a view declares, or those that suit its tile: of a second, a minute, an hour
+/// and a day those that are at least four of its tiles and a whole number of them.
+fn levels_of(definition: &ViewDefinition) -> Arc<[i64]> {
+    let tile = definition.tile.millis();
+    match &definition.levels {
+        Some(declared) => declared.iter().map(|level| level.millis()).collect(),
+        None => DERIVED_LEVELS_MS
+            .into_iter()
+            .filter(|level| level % tile == 0 && 4 <= level / tile)
+            .collect(),
+    }
+}
+
+const DERIVED_LEVELS_MS: [i64; 4] = [1_000, 60_000, 3_600_000, 86_400_000];
 
 fn append_component(
     components: &mut Vec<(ComponentId, Component)>,

@@ -6,13 +6,15 @@ use std::ops::ControlFlow;
 use tilekv_tile::{AnswerColumn, Edge, SealMode, Status, Value, WindowBounds, resolve_window};
 
 use crate::catalog::View;
+use crate::directory::Cover;
 use crate::error::EngineError;
 use crate::frame::{FrameTime, edge_input};
 use crate::lookup::{Source, for_each_source};
 use crate::pages::PinnedPages;
 use crate::plan::Plan;
-use crate::ranges::holds;
+use crate::ranges::{TimeRange, for_each_visible, holds};
 use crate::reader::{ReadTime, Request};
+use crate::segment::{Chunk, Segment, SegmentView};
 use crate::version::Version;
 
 /// A stored tile that a window met.
@@ -137,24 +139,65 @@ fn window_tiles(
     let mut hidden = Vec::new();
     let hash = version.hash(view.id, entity);
     for_each_source(version, view.id, (hash, entity), pinned, |source| {
-        let mut push = |start: i64, base: bool, source: &'static str| {
+        let mut push = |start: i64, span: i64, base: bool, source: &'static str| {
             if from <= start && start < bounds.end {
                 let hidden = holds(&hidden, start);
-                tiles.push(ExplainedTile { start, span: view.span(), source, base, hidden });
+                tiles.push(ExplainedTile { start, span, source, base, hidden });
             }
         };
         match source {
             Source::Entry(entry) => {
-                entry.tiles.iter().for_each(|tile| push(tile.start, tile.base, "overlay"));
+                entry
+                    .tiles
+                    .iter()
+                    .for_each(|tile| push(tile.start, view.span(), tile.base, "overlay"));
             }
-            Source::Chunks(..) => source.for_each_block(|block| {
-                (0..block.len())
-                    .for_each(|tile| push(block.start(tile), block.is_base(tile), "segment"));
-            }),
+            Source::Chunks(segment, held, chunk, pinned) => {
+                let range = (from, bounds.end);
+                for_each_part(segment, held, chunk, pinned, &hidden, range, &mut push);
+            }
             Source::Cleared(_) => {}
         }
-        source.hide(view.span(), &mut hidden);
+        source.hide(view.span(), (from, bounds.end), &mut hidden);
         ControlFlow::Continue(())
     });
     tiles
+}
+
+/// Shows the tiles of a segment that a range is answered from, and the hidden ones that it is not.
+fn for_each_part(
+    segment: &Segment,
+    held: &SegmentView,
+    chunk: Chunk<'_>,
+    pinned: &PinnedPages,
+    hidden: &[TimeRange],
+    (from, to): TimeRange,
+    push: &mut impl FnMut(i64, i64, bool, &'static str),
+) {
+    let Some(directory) = chunk.directory(held) else {
+        let block = segment.block(&chunk, held);
+        (0..block.len()).for_each(|tile| {
+            push(block.start(tile), held.span, block.is_base(tile), "segment");
+        });
+        return;
+    };
+    let mut covers: Vec<Cover> = Vec::new();
+    for_each_visible(hidden, from, to, |from, to| {
+        directory.cover(from, to, &mut |cover| covers.push(cover));
+    });
+    for &(from, to) in hidden {
+        let rows = directory.base_rows().map(|row| (row, directory.row(row)));
+        let hidden_rows = rows.filter(|(_, row)| row.from < to && from < row.to);
+        covers.extend(hidden_rows.map(|(row, _)| Cover { row, from, to }));
+    }
+    covers.sort_unstable_by_key(|cover| (cover.from, cover.row));
+    for cover in covers {
+        let row = directory.row(cover.row);
+        let Some(chunk) = segment.chunk_of(&row, pinned) else { continue };
+        let block = segment.block(&chunk, held);
+        let span = directory.span_of(row.level).unwrap_or(held.span);
+        for tile in block.lower_bound(cover.from)..block.lower_bound(cover.to) {
+            push(block.start(tile), span, block.is_base(tile), "segment");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use tilekv_tile::{Coverage, Edge, EdgeInput, Status, TileNumber, WindowBounds, r
 
 use crate::catalog::View;
 use crate::plan::ViewPlan;
+use crate::ranges::TimeRange;
 
 /// The windows of a plan's view at one time.
 #[derive(Debug)]
@@ -63,6 +64,13 @@ impl Frame {
     /// The frame of a read at the clock's time.
     pub(crate) fn at_now(view: &View, plan: &ViewPlan, now_ms: i64) -> Self {
         Self::new(view, plan, FrameTime { at: None, now: now_ms, coverage: &view.coverage })
+    }
+
+    /// The time that the windows reach over.
+    pub(crate) fn extent(&self) -> TimeRange {
+        let from = self.intervals.iter().map(|interval| interval.from).min();
+        let to = self.intervals.iter().map(|interval| interval.to).max();
+        from.zip(to).unwrap_or_default()
     }
 
     /// Places the windows of `plan` at `time`.

@@ -31,6 +31,13 @@ pub(crate) struct JobFiles<'a> {
     pub(crate) segment_ids: &'a SegmentIds,
     pub(crate) catalog: &'a Catalog,
     pub(crate) hash_seed: u64,
+    pub(crate) block_tiles_max: usize,
+}
+
+impl<'a> JobFiles<'a> {
+    fn writer(&self) -> SegmentWriter<'a> {
+        SegmentWriter::new(self.disk, self.segment_ids.next(), self.block_tiles_max)
+    }
 }
 
 /// What one open job holds.
@@ -170,7 +177,7 @@ impl JobWriter {
         let layers: Vec<Layer> = std::iter::once(Layer::Overlay(Arc::clone(&self.overlay)))
             .chain(self.runs.iter().cloned().map(Layer::Segment))
             .collect();
-        let mut writer = SegmentWriter::new(files.disk, files.segment_ids.next());
+        let mut writer = files.writer();
         if mode == JobMode::Replace {
             writer.clear_view(self.view.id, self.view.layout_id(), range);
         }
@@ -195,7 +202,7 @@ impl JobWriter {
             return Ok(());
         }
         let layers = [Layer::Overlay(Arc::clone(&self.overlay))];
-        let writer = SegmentWriter::new(files.disk, files.segment_ids.next());
+        let writer = files.writer();
         let run = self.write(writer, &layers, files)?;
         self.runs.splice(0..0, run);
         self.overlay = Arc::new(Overlay::new(Lsn::ZERO));

@@ -19,6 +19,7 @@ use crate::job_table::CommittedJob;
 use crate::job_writer::{JobFiles, JobWriter};
 use crate::limits::{JOB_TIMEOUT_MS, JOB_TIMEOUT_MS_MAX, JOB_TOKEN_BYTES_MAX};
 use crate::open_job::{Counters, OpenJob, SealedJob, Slot, no_job};
+use crate::options::EngineOptions;
 use crate::reader::Shared;
 use crate::segment::SegmentIds;
 use crate::version::Version;
@@ -29,9 +30,7 @@ pub(crate) struct JobsContext {
     pub(crate) shared: Arc<Shared>,
     pub(crate) segment_ids: Arc<SegmentIds>,
     pub(crate) hash_seed: u64,
-    pub(crate) salt_seed: u64,
-    pub(crate) bytes_max: usize,
-    pub(crate) count_max: usize,
+    pub(crate) options: EngineOptions,
 }
 
 /// The open jobs of a store.
@@ -85,7 +84,7 @@ impl Jobs {
         }
         let mut open = self.open.lock();
         open.retain(|_, job| !job.is_over());
-        if self.context.count_max <= open.len() {
+        if self.context.options.job_count_max <= open.len() {
             return Err(EngineError::Limit(format!(
                 "{} jobs are open, the limit; commit or abort one first",
                 open.len()
@@ -263,7 +262,7 @@ impl Jobs {
         };
         let version = self.context.shared.version.load_full();
         let view = job.view(&version)?;
-        let bytes_max = self.context.bytes_max / self.open.lock().len().max(1);
+        let bytes_max = self.context.options.job_bytes_max / self.open.lock().len().max(1);
         let mut working = job.take_writer()?;
         let writer = working.writer();
         if let Some(sequence) = sequence {
@@ -314,7 +313,7 @@ impl Jobs {
         let committed = self.context.shared.jobs.read();
         loop {
             let drawn = self.drawn.fetch_add(1, Ordering::Relaxed).to_le_bytes();
-            let seed = self.context.salt_seed;
+            let seed = self.context.options.salt_seed;
             let id = JobId::new(xxhash_rust::xxh3::xxh3_64_with_seed(&drawn, seed));
             if !open.contains_key(&id) && committed.get(id, i64::MIN).is_none() {
                 return id;
@@ -351,6 +350,7 @@ impl Jobs {
             segment_ids: &self.context.segment_ids,
             catalog: &version.catalog,
             hash_seed: self.context.hash_seed,
+            block_tiles_max: self.context.options.block_tiles_max,
         }
     }
 }

@@ -12,6 +12,7 @@ mod catalog;
 mod codec;
 mod content;
 mod definition;
+mod directory;
 mod engine;
 mod error;
 mod explain;

@@ -35,8 +35,6 @@ pub const SELECTOR_COUNT_MAX: usize = 4_096;
 pub const RANGE_TILE_COUNT_MAX: usize = 1_000_000;
 /// Bytes of an encoded block that a segment aims to stay below.
 pub(crate) const BLOCK_BYTES_MAX: usize = 16 << 10;
-/// Tiles that one block holds at most.
-pub(crate) const BLOCK_TILE_COUNT_MAX: usize = 1_024;
 /// Bytes after which a page of blocks is closed.
 pub(crate) const PAGE_BYTES_MIN: usize = 4 << 10;
 /// How often a backup begins anew because files went while it was being taken.

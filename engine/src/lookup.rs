@@ -7,6 +7,7 @@ use tilekv_tile::Block;
 
 use crate::catalog::{View, ViewId};
 use crate::content::Content;
+use crate::directory::DirectoryRow;
 use crate::overlay::Entry;
 use crate::pages::PinnedPages;
 use crate::ranges::{TimeRange, add_range, for_each_visible};
@@ -18,49 +19,66 @@ use crate::version::{Layer, Version};
 pub(crate) enum Source<'a> {
     /// An overlay's entry; its shard stays locked while this is looked at.
     Entry(&'a Entry),
-    /// A segment's chunks, from the first one on; later ones may be in other pages.
+    /// A segment's only chunk, or the directory of its chunks.
     Chunks(&'a Segment, &'a SegmentView, Chunk<'a>, &'a PinnedPages),
     /// What a segment hides of every entity of the view in older sources.
     Cleared(&'a [TimeRange]),
 }
 
 impl<'a> Source<'a> {
-    /// Adds to `hidden` what this source hides of older ones.
-    pub(crate) fn hide(self, span: i64, hidden: &mut Vec<TimeRange>) {
+    /// Adds to `hidden` what this source hides of older ones between `from` and `to`, and perhaps
+    /// more.
+    pub(crate) fn hide(self, span: i64, (from, to): TimeRange, hidden: &mut Vec<TimeRange>) {
         match self {
             Self::Entry(entry) => hide_entry(entry, span, hidden),
-            Self::Chunks(..) => self.for_each_block(|block| hide_block(block, span, hidden)),
+            Self::Chunks(..) => {
+                let is_needed = |row: &DirectoryRow| {
+                    row.has_clears || (row.has_bases && row.from < to && from < row.to)
+                };
+                self.for_each_block(is_needed, |block| hide_block(block, span, hidden));
+            }
             Self::Cleared(ranges) => {
                 ranges.iter().for_each(|&(from, to)| add_range(hidden, from, to));
             }
         }
     }
 
-    /// Calls `visit` with every block, ascending in time; other sources have none. Ends early
-    /// where a page must come from disk first, which is noted.
-    pub(crate) fn for_each_block(self, mut visit: impl FnMut(&Block<'a>)) {
+    /// Calls `visit` with the blocks of the view's own tiles, ascending in time: all where there is
+    /// but one, else those whose row of the directory `is_needed`. Other sources have none. A block
+    /// whose page must come from disk first is noted and passed over.
+    pub(crate) fn for_each_block(
+        self,
+        is_needed: impl Fn(&DirectoryRow) -> bool,
+        mut visit: impl FnMut(&Block<'a>),
+    ) {
         let Self::Chunks(segment, view, first, pinned) = self else {
             return;
         };
-        let mut chunk = Some(first);
-        while let Some(current) = chunk {
-            visit(&segment.block(&current, view));
-            chunk = segment.next_chunk(&current, pinned);
+        let Some(directory) = first.directory(view) else {
+            return visit(&segment.block(&first, view));
+        };
+        for row in directory.base_rows().map(|row| directory.row(row)).filter(is_needed) {
+            if let Some(chunk) = segment.chunk_of(&row, pinned) {
+                visit(&segment.block(&chunk, view));
+            }
         }
     }
 
     /// Whether a tile with `from <= start < to` is held that `hidden` does not hide.
-    pub(crate) fn has_visible(self, hidden: &[TimeRange], from: i64, to: i64) -> bool {
+    pub(crate) fn has_visible(self, hidden: &[TimeRange], (from, to): TimeRange) -> bool {
         let mut found = false;
         match self {
             Self::Entry(entry) => for_each_visible(hidden, from, to, |from, to| {
                 found |= !entry.between(from, to).is_empty();
             }),
-            Self::Chunks(..) => self.for_each_block(|block| {
-                for_each_visible(hidden, from, to, |from, to| {
-                    found |= block.lower_bound(from) < block.lower_bound(to);
+            Self::Chunks(..) => {
+                let is_needed = |row: &DirectoryRow| row.from < to && from < row.to;
+                self.for_each_block(is_needed, |block| {
+                    for_each_visible(hidden, from, to, |from, to| {
+                        found |= block.lower_bound(from) < block.lower_bound(to);
+                    });
                 });
-            }),
+            }
             Self::Cleared(_) => {}
         }
         found
@@ -143,11 +161,11 @@ pub(crate) fn is_present(
     let mut hidden = Vec::new();
     let mut found = false;
     for_each_source(version, view.id, key, pinned, |source| {
-        found = source.has_visible(&hidden, from, to);
+        found = source.has_visible(&hidden, (from, to));
         if found {
             return ControlFlow::Break(());
         }
-        source.hide(view.span(), &mut hidden);
+        source.hide(view.span(), (from, to), &mut hidden);
         ControlFlow::Continue(())
     });
     found
@@ -180,7 +198,8 @@ fn content_between(source: Source<'_>, view: &View, from: i64, to: i64) -> Conte
             content.relaid(&entry.layout, view.layout())
         }
         Source::Chunks(_, segment_view, ..) => {
-            source.for_each_block(|block| {
+            let is_needed = |row: &DirectoryRow| row.has_clears || (row.from < to && from < row.to);
+            source.for_each_block(is_needed, |block| {
                 content.clears.extend(block.clears());
                 let range = block.lower_bound(from)..block.lower_bound(to);
                 content.tiles.extend(stored_tiles(block, range));

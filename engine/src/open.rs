@@ -77,15 +77,13 @@ impl Engine {
         let frozen = applied.take_frozen();
         // The log may name segments of jobs that are newer than the manifest.
         shared.version.load().segments().for_each(|segment| segment_ids.pass(segment.id));
-        let jobs = Arc::new(Jobs::new(JobsContext {
+        let context = JobsContext {
             disk: Arc::clone(&disk),
             shared: Arc::clone(&shared),
             segment_ids: Arc::clone(&segment_ids),
             hash_seed: manifest.hash_seed,
-            salt_seed: options.salt_seed,
-            bytes_max: options.job_bytes_max,
-            count_max: options.job_count_max,
-        }));
+            options,
+        };
         let mut engine = Self {
             disk,
             options,
@@ -93,7 +91,7 @@ impl Engine {
             log,
             manifest,
             segment_ids,
-            jobs,
+            jobs: Arc::new(Jobs::new(context)),
             flushed_catalog,
             staged: Staged {
                 catalog: applied.catalog.clone(),

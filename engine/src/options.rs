@@ -22,6 +22,9 @@ pub struct EngineOptions {
     pub load_thread_count: usize,
     /// Frozen overlays that may wait; with more, writes are refused with `Busy`.
     pub frozen_count_max: usize,
+    /// Tiles of an entity that one block of a segment holds at most; an entity with more has a
+    /// directory and levels.
+    pub block_tiles_max: usize,
     /// Segments above which the store compacts.
     pub segment_count_max: usize,
     /// Bytes of a log file before the next one is begun.
@@ -46,7 +49,7 @@ impl EngineOptions {
         bytes_u64(self.overlay_bytes_max).saturating_mul(count)
     }
 
-    /// What suits a server of 8 GiB: overlays of 64 MiB or 10 s, at most 4 of them frozen, 4
+    /// What suits a server of 8 GiB: overlays of 64 MiB or 10 s, at most 4 of them frozen, blocks of at most 1,024 tiles, 4
     /// segments, log files of 64 MiB, a million producers, 64 jobs with 256 MiB of rows.
     #[must_use]
     pub fn standard(durability: Durability, seed: u64) -> Self {
@@ -57,6 +60,7 @@ impl EngineOptions {
             memory_bytes_max: 8 << 30,
             load_thread_count: 2,
             frozen_count_max: 4,
+            block_tiles_max: 1_024,
             segment_count_max: 4,
             log_file_bytes_max: 64 << 20,
             producer_count_max: 1_000_000,

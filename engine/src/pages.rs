@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
-use crate::codec::{bytes_u64, count_u32};
+use crate::codec::bytes_u64;
 use crate::error::EngineError;
 use crate::segment::SegmentId;
 use crate::segment_file::SegmentFile;
@@ -116,18 +116,6 @@ impl PinnedPages {
     /// Whether a page was asked for that is not in memory.
     pub(crate) fn is_missing_any(&self) -> bool {
         !self.missing.borrow().is_empty()
-    }
-
-    /// Notes the pages from `page` on, as many as are held already: an entity that goes on from
-    /// page to page is read in steps that double.
-    pub(crate) fn note_ahead(&self, file: &Arc<SegmentFile>, page: usize) {
-        let count = self.pages.len().min(AHEAD_PAGES_MAX);
-        for page in page..file.page_count().min(page + count) {
-            let key = PageKey { segment: file.id, page: count_u32(page) };
-            if self.pages.get(&key).is_none() {
-                self.missing.borrow_mut().insert(key, Arc::clone(file));
-            }
-        }
     }
 
     /// The outcome of a read with these pages. There is an answer where no page was missing.
@@ -244,8 +232,6 @@ impl Weighter<PageKey, Arc<[u8]>> for PageWeight {
 /// What a cached page takes beside its bytes: the counts of its `Arc`, its slot in the cache's
 /// list and table, and what the allocator rounds up.
 const ENTRY_BYTES: u64 = 160;
-/// Pages that are asked for ahead at once.
-const AHEAD_PAGES_MAX: usize = 64;
 const SHARDED_BYTES_MIN: u64 = 64 << 20;
 const SHARDS: usize = 16;
 const PAGE_BYTES_USUAL: u64 = 4_096;

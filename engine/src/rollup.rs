@@ -5,13 +5,14 @@ use smallvec::SmallVec;
 use tilekv_tile::{Accumulator, AnswerColumn, Block, Piece, Status, Sweep, Values};
 
 use crate::catalog::View;
+use crate::directory::{Cover, Directory};
 use crate::frame::{Frame, FramedSelector};
-use crate::lookup::{Source, hide_block, hide_entry, is_present};
+use crate::lookup::{Source, hide_entry, is_present};
 use crate::overlay::{Entry, Overlay};
 use crate::pages::PinnedPages;
 use crate::plan::{ColumnForm, ViewPlan};
 use crate::ranges::{TimeRange, add_range, for_each_visible};
-use crate::segment::{Chunk, GROUP_KEYS_MAX, Segment, SegmentView};
+use crate::segment::{Chunk, ChunkKind, GROUP_KEYS_MAX, Segment, SegmentView};
 use crate::version::{Layer, Version};
 
 /// Memory for reading rows, to be kept from one read to the next.
@@ -23,6 +24,8 @@ pub(crate) struct Workspace {
     tiles: Vec<u32>,
     /// The parts of the block that is being folded.
     pieces: Vec<Piece>,
+    /// The parts of blocks that are to be folded, each with its state.
+    covers: Vec<(Cover, usize)>,
     sweep: Sweep,
     /// What newer sources hide of the one that is being folded.
     hidden: Vec<TimeRange>,
@@ -191,13 +194,16 @@ impl<'a> Rollup<'a> {
                     hide_entry(entry, span, &mut self.workspace.hiding);
                 }
             }
-            Source::Chunks(..) => source.for_each_block(|block| {
-                self.fold_block(frame, block);
-                if hides {
-                    hide_block(block, span, &mut self.workspace.hiding);
+            Source::Chunks(segment, view, chunk, _) => {
+                match chunk.directory(view) {
+                    Some(directory) => self.fold_directory(frame, directory, segment, view),
+                    None => self.fold_block(frame, &segment.block(&chunk, view)),
                 }
-            }),
-            Source::Cleared(_) => source.hide(span, &mut self.workspace.hiding),
+                if hides {
+                    source.hide(span, frame.extent(), &mut self.workspace.hiding);
+                }
+            }
+            Source::Cleared(_) => source.hide(span, frame.extent(), &mut self.workspace.hiding),
         }
         for (from, to) in self.workspace.hiding.drain(..) {
             add_range(&mut self.workspace.hidden, from, to);
@@ -231,6 +237,39 @@ impl<'a> Rollup<'a> {
         sweep.merge(block, &self.plan.projection, pieces, states);
     }
 
+    /// Folds an entity of many blocks: of each window the coarsest tiles that fit it, and finer
+    /// ones at its edges.
+    fn fold_directory(
+        &mut self,
+        frame: &Frame,
+        directory: Directory<'_>,
+        segment: &Segment,
+        view: &SegmentView,
+    ) {
+        let Workspace { states, tiles, pieces, sweep, hidden, covers, .. } = &mut *self.workspace;
+        covers.clear();
+        for (state, interval) in frame.intervals.iter().enumerate() {
+            for_each_visible(hidden, interval.from, interval.to, |from, to| {
+                directory.cover(from, to, &mut |cover| covers.push((cover, state)));
+            });
+        }
+        covers.sort_unstable_by_key(|(cover, state)| (cover.row, *state, cover.from));
+        for group in covers.chunk_by(|(one, _), (next, _)| one.row == next.row) {
+            let row = directory.row(group[0].0.row);
+            let Some(chunk) = segment.chunk_of(&row, self.pinned) else { continue };
+            let block = segment.block(&chunk, view);
+            pieces.clear();
+            for &(cover, state) in group {
+                let range = block.lower_bound(cover.from)..block.lower_bound(cover.to);
+                if !range.is_empty() {
+                    tiles[state] += crate::codec::count_u32(range.len());
+                    pieces.push(Piece { tiles: range, state, continues: false });
+                }
+            }
+            sweep.merge(&block, &self.plan.projection, pieces, states);
+        }
+    }
+
     /// Folds the block of a row that has no other, so that nothing is hidden and each interval can
     /// go on from the one before it at once; false, and nothing done, where there is more to it.
     fn chain_chunk(
@@ -240,7 +279,7 @@ impl<'a> Rollup<'a> {
         view: &SegmentView,
         chunk: Chunk<'_>,
     ) -> bool {
-        let is_possible = self.plan.projection.is_chainable() && !chunk.continues;
+        let is_possible = self.plan.projection.is_chainable() && chunk.kind == ChunkKind::Tiles;
         if is_possible {
             self.chain_block(frame, &segment.block(&chunk, view));
         }

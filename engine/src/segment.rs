@@ -14,6 +14,7 @@ use crate::arena::Arena;
 use crate::catalog::{Catalog, LayoutId, ViewId};
 use crate::codec::{FieldError, Fields, bytes_u64, count_u32, index, small_index};
 use crate::content::StoredTile;
+use crate::directory::{Directory, DirectoryRow};
 use crate::error::EngineError;
 use crate::ledger::Reservation;
 use crate::memory::{Memory, SegmentBytes};
@@ -76,6 +77,8 @@ pub(crate) struct SegmentView {
     pub(crate) tiles: u64,
     /// Disjoint ranges, ascending, in which older sources are hidden for every entity of the view.
     pub(crate) cleared: Vec<TimeRange>,
+    /// The lengths of the tiles of each level, ascending, in milliseconds.
+    pub(crate) levels: Vec<i64>,
 }
 
 /// One entity's block, or one time chunk of it.
@@ -84,10 +87,30 @@ pub(crate) struct Chunk<'a> {
     pub(crate) view: ViewId,
     pub(crate) entity: &'a [u8],
     pub(crate) block: &'a [u8],
-    /// Whether the next entry is a later chunk of the same entity ([SEGMENT-2]).
+    /// What the block holds.
+    pub(crate) kind: ChunkKind,
+    /// Whether the next entry belongs to the same entity ([SEGMENT-2]).
     pub(crate) continues: bool,
     /// Where the next entry of the file starts.
     pub(crate) next: usize,
+}
+
+impl<'a> Chunk<'a> {
+    /// The directory of the entity's chunks, if this is it.
+    pub(crate) fn directory(&self, view: &'a SegmentView) -> Option<Directory<'a>> {
+        (self.kind == ChunkKind::Directory).then(|| Directory::new(self.block, &view.levels))
+    }
+}
+
+/// What an entry's block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChunkKind {
+    /// The view's own tiles.
+    Tiles,
+    /// Tiles of a level, 1 for the finest: each merges the segment's own tiles within its time.
+    Level(u8),
+    /// Where the entity's other entries are.
+    Directory,
 }
 
 /// A sealed file of tile blocks. Its data is resident, checked and in memory, or cold: then its
@@ -178,7 +201,7 @@ impl Segment {
         self.file.views.iter().map(|(id, view)| (*id, view))
     }
 
-    /// The first chunk of the entity. A page that must come from disk is noted in `pinned`, and
+    /// The entity's only chunk, or its directory. A page that must come from disk is noted in `pinned`, and
     /// nothing is found.
     pub(crate) fn find<'a>(
         &'a self,
@@ -232,26 +255,23 @@ impl Segment {
         found.extend(keys.iter().map(|(hash, entity)| self.find(*hash, view, entity, pinned)));
     }
 
-    /// The later chunk of the same entity, if there is one. A page that must come from disk is
+    /// The chunk that a row of the entity's directory names. A page that must come from disk is
     /// noted in `pinned`, and nothing is found.
-    pub(crate) fn next_chunk<'a>(
+    pub(crate) fn chunk_of<'a>(
         &'a self,
-        chunk: &Chunk<'a>,
+        row: &DirectoryRow,
         pinned: &'a PinnedPages,
     ) -> Option<Chunk<'a>> {
-        if !chunk.continues {
-            return None;
-        }
-        let next = self.chunk_at(chunk.next, pinned);
-        if next.is_none() {
-            pinned.note_ahead(&self.file, self.file.page_of(bytes_u64(chunk.next)));
-        }
-        next
+        self.chunk_at(index(row.offset), pinned)
     }
 
-    /// The decoded block of a chunk.
+    /// The decoded block of a chunk of tiles.
     pub(crate) fn block<'a>(&self, chunk: &Chunk<'a>, view: &'a SegmentView) -> Block<'a> {
-        match Block::parse_again(chunk.block, &view.layout, view.span) {
+        let span = match chunk.kind {
+            ChunkKind::Level(level) => Directory::new(&[], &view.levels).span_of(level),
+            ChunkKind::Tiles | ChunkKind::Directory => None,
+        };
+        match Block::parse_again(chunk.block, &view.layout, span.unwrap_or(view.span)) {
             Ok(block) => block,
             Err(error) => unreachable!("a block that was checked when it was loaded: {error}"),
         }
@@ -307,10 +327,14 @@ pub(crate) const FOOTER_BYTES: usize = 80;
 pub(crate) const MAGIC: &[u8; 8] = b"TKVSEGMT";
 /// The version of the format that this code writes.
 pub(crate) const VERSION: u32 = 1;
-/// The entry's entity goes on in the next entry.
+/// The next entry belongs to the same entity.
 pub(crate) const FLAG_CONTINUES: u16 = 1;
 /// The entry is the last of its page ([SEGMENT-3]).
 pub(crate) const FLAG_PAGE_END: u16 = 2;
+/// The entry's block is a directory.
+pub(crate) const FLAG_DIRECTORY: u16 = 4;
+/// The bits of the flags above which the level of the block's tiles stands.
+pub(crate) const LEVEL_SHIFT: u32 = 8;
 /// Entities that [`Segment::find_group`] takes at once.
 pub(crate) const GROUP_KEYS_MAX: usize = 16;
 /// A slot that holds nothing.
@@ -348,7 +372,22 @@ pub(crate) fn parse_chunk(bytes: &[u8], offset: usize) -> Option<Chunk<'_>> {
     let block = fields.take(block_len).ok()?;
     let end = offset + ENTRY_HEAD_BYTES + key_len + block_len;
     let gap = if flags & FLAG_PAGE_END == 0 { 0 } else { PAGE_HEAD_BYTES };
-    Some(Chunk { view, entity, block, continues: flags & FLAG_CONTINUES != 0, next: end + gap })
+    let kind = match u8::try_from(flags >> LEVEL_SHIFT).ok()? {
+        _ if flags & FLAG_DIRECTORY != 0 => ChunkKind::Directory,
+        0 => ChunkKind::Tiles,
+        level => ChunkKind::Level(level),
+    };
+    let continues = flags & FLAG_CONTINUES != 0;
+    Some(Chunk { view, entity, block, kind, continues, next: end + gap })
+}
+
+/// Reads the lengths of a view's level tiles: ascending, none of them 0.
+pub(crate) fn decode_levels(fields: &mut Fields<'_>) -> Result<Vec<i64>, FieldError> {
+    let count = fields.u32()?;
+    let levels = (0..count).map(|_| fields.i64()).collect::<Result<Vec<i64>, FieldError>>()?;
+    let ascends = levels.is_sorted_by(|one, next| one < next);
+    let is_positive = levels.first().is_none_or(|first| 0 < *first);
+    if ascends && is_positive { Ok(levels) } else { Err(FieldError::Value("levels")) }
 }
 
 /// Reads the ranges that a segment clears of a view: ascending and disjoint ([SEGMENT-11]).

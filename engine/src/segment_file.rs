@@ -12,13 +12,14 @@ use tilekv_wal::{Disk, DiskFile};
 use crate::arena::{Arena, ArenaMut};
 use crate::catalog::{Catalog, LayoutId, ViewId};
 use crate::codec::{FieldError, Fields, bytes_u64, index, small_index};
+use crate::directory::Directory;
 use crate::error::EngineError;
 use crate::ledger::{MemoryUse, Reservation};
 use crate::memory::Memory;
 use crate::pages::{PageCache, PageKey};
 use crate::segment::{
-    EMPTY_SLOT, FOOTER_BYTES, HEADER_BYTES, MAGIC, OFFSET_MASK, PAGE_HEAD_BYTES, SegmentId,
-    SegmentView, VERSION, decode_ranges, parse_chunk,
+    Chunk, ChunkKind, EMPTY_SLOT, FOOTER_BYTES, HEADER_BYTES, MAGIC, OFFSET_MASK, PAGE_HEAD_BYTES,
+    SegmentId, SegmentView, VERSION, decode_levels, decode_ranges, parse_chunk,
 };
 
 /// A sealed file, and what of it is always in memory.
@@ -223,8 +224,7 @@ impl SegmentFile {
             let chunk = parse_chunk(&page[at..], at)
                 .ok_or_else(|| self.damaged(here, "an entry reaches beyond its page"))?;
             if let Some(view) = self.views.get(&chunk.view) {
-                Block::parse(chunk.block, &view.layout, view.span)
-                    .map_err(|error| self.damaged(here, error))?;
+                self.check_block(&chunk, view, here)?;
             }
             at = chunk.next;
         }
@@ -232,6 +232,26 @@ impl SegmentFile {
             return Ok(());
         }
         Err(self.damaged(offset + bytes_u64(at), "a page without its end"))
+    }
+
+    fn check_block(
+        &self,
+        chunk: &Chunk<'_>,
+        view: &SegmentView,
+        here: u64,
+    ) -> Result<(), EngineError> {
+        let span = match chunk.kind {
+            ChunkKind::Directory => {
+                let flaw = Directory::check(chunk.block, &view.levels, here);
+                return flaw.map_or(Ok(()), |flaw| Err(self.damaged(here, flaw)));
+            }
+            ChunkKind::Tiles => Some(view.span),
+            ChunkKind::Level(level) => view.levels.get(usize::from(level) - 1).copied(),
+        };
+        let span = span.ok_or_else(|| self.damaged(here, "a block of an unknown level"))?;
+        Block::parse(chunk.block, &view.layout, span)
+            .map(|_| ())
+            .map_err(|error| self.damaged(here, error))
     }
 
     fn damaged(&self, offset: u64, what: impl ToString) -> EngineError {
@@ -377,9 +397,9 @@ impl Opener<'_> {
             let mut read = || -> Result<_, FieldError> {
                 let id = (ViewId(fields.u32()?), LayoutId(fields.u16()?));
                 let (tiles, _entities) = (fields.u64()?, fields.u64()?);
-                Ok((id, tiles, decode_ranges(&mut fields)?))
+                Ok((id, tiles, decode_ranges(&mut fields)?, decode_levels(&mut fields)?))
             };
-            let ((id, layout_id), tiles, cleared) =
+            let ((id, layout_id), tiles, cleared, levels) =
                 read().map_err(|error| self.corrupt(at, error))?;
             let Some(view) = catalog.view(id) else {
                 continue;
@@ -387,7 +407,8 @@ impl Opener<'_> {
             let layout = view.layouts.get(usize::from(layout_id.0));
             let layout = layout.ok_or_else(|| self.corrupt(at, "an unknown layout"))?;
             let (layout, span) = (Arc::clone(layout), view.span());
-            views.insert(id, SegmentView { layout_id, layout, span, tiles, cleared });
+            let held = SegmentView { layout_id, layout, span, tiles, cleared, levels };
+            views.insert(id, held);
         }
         Ok(views)
     }

@@ -12,7 +12,7 @@ use crate::content::Content;
 use crate::error::EngineError;
 use crate::ledger::{MemoryUse, Reservation};
 use crate::scan::Scanned;
-use crate::segment::{Chunk, PAGE_HEAD_BYTES, Segment, parse_chunk, stored_tiles};
+use crate::segment::{Chunk, ChunkKind, PAGE_HEAD_BYTES, Segment, parse_chunk, stored_tiles};
 use crate::segment_file::READ_BYTES_MAX;
 
 /// A walk over the entities of a segment whose views still exist.
@@ -76,8 +76,10 @@ impl<'a> SegmentWalk<'a> {
             content: Content::default(),
         };
         while let Some(chunk) = self.entry() {
-            let block = self.segment.block(&chunk, view);
-            push_block(&block, &mut scanned.content);
+            if chunk.kind == ChunkKind::Tiles {
+                let block = self.segment.block(&chunk, view);
+                push_block(&block, &mut scanned.content);
+            }
             let (continues, next) = (chunk.continues, chunk.next);
             self.advance(next)?;
             if !continues {

@@ -5,20 +5,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tilekv_tile::{Layout, TileRow, encode_block};
+use tilekv_tile::{Layout, TileRow, encode_block, floor_to};
 use tilekv_wal::{Disk, DiskFile};
 
 use crate::catalog::{Catalog, LayoutId, View, ViewId};
 use crate::codec::{PutFields, bytes_u64, count_u32};
 use crate::content::{Content, StoredTile};
+use crate::directory::{DirectoryRow, put_row};
 use crate::error::EngineError;
-use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TILE_COUNT_MAX, PAGE_BYTES_MIN};
+use crate::limits::{BLOCK_BYTES_MAX, PAGE_BYTES_MIN};
 use crate::memory::Memory;
 use crate::ranges::{TimeRange, add_range};
 use crate::scan::Scan;
 use crate::segment::{
-    EMPTY_SLOT, ENTRY_HEAD_BYTES, FLAG_CONTINUES, FLAG_PAGE_END, FOOTER_BYTES, HEADER_BYTES, MAGIC,
-    PAGE_HEAD_BYTES, Segment, SegmentId, VERSION, slot_home, slot_of,
+    EMPTY_SLOT, ENTRY_HEAD_BYTES, FLAG_CONTINUES, FLAG_DIRECTORY, FLAG_PAGE_END, FOOTER_BYTES,
+    HEADER_BYTES, LEVEL_SHIFT, MAGIC, PAGE_HEAD_BYTES, Segment, SegmentId, VERSION, slot_home,
+    slot_of,
 };
 use crate::version::hash_entity;
 
@@ -30,6 +32,8 @@ pub(crate) struct WriterView<'a> {
     pub(crate) layout: &'a Layout,
     /// The tile size in milliseconds.
     pub(crate) span: i64,
+    /// The lengths of the tiles of each level, ascending, in milliseconds.
+    pub(crate) levels: &'a Arc<[i64]>,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +42,7 @@ struct ViewRow {
     tiles: u64,
     entities: u64,
     cleared: Vec<TimeRange>,
+    levels: Arc<[i64]>,
 }
 
 /// Writes the file of one segment, under a temporary name until it is whole. Entities must come
@@ -58,17 +63,19 @@ pub(crate) struct SegmentWriter<'a> {
     flags_at: Option<usize>,
     /// The length of every finished page.
     page_lens: Vec<u32>,
-    /// Hash and position of every entity's first entry.
+    /// Hash and position of every entity's only entry, or of its directory.
     entries: Vec<(u64, u64)>,
     views: BTreeMap<ViewId, ViewRow>,
     block: Vec<u8>,
+    /// Tiles that one block holds at most.
+    block_tiles_max: usize,
     /// How many tiles the next block is tried with: what fitted last, or twice as many.
     chunk_tiles: usize,
 }
 
 impl<'a> SegmentWriter<'a> {
-    /// A writer for segment `id`.
-    pub(crate) fn new(disk: &'a dyn Disk, id: SegmentId) -> Self {
+    /// A writer for segment `id` with at most so many tiles in a block.
+    pub(crate) fn new(disk: &'a dyn Disk, id: SegmentId, block_tiles_max: usize) -> Self {
         let mut buffer = Vec::new();
         buffer.extend_from_slice(MAGIC);
         buffer.put_u32(VERSION);
@@ -92,7 +99,8 @@ impl<'a> SegmentWriter<'a> {
             entries: Vec::new(),
             views: BTreeMap::new(),
             block: Vec::new(),
-            chunk_tiles: BLOCK_TILE_COUNT_MAX,
+            block_tiles_max,
+            chunk_tiles: block_tiles_max,
         }
     }
 
@@ -110,21 +118,100 @@ impl<'a> SegmentWriter<'a> {
         let row = self.views.entry(view.id).or_default();
         // Entities that only older sources hold come under older layouts, which are prefixes.
         row.layout_id = row.layout_id.max(view.layout_id.0);
+        row.levels.clone_from(view.levels);
         row.entities += 1;
         row.tiles += bytes_u64(content.tiles.len());
-        let mut clears = &content.clears[..];
+        let taken = self.encode_chunk(view.layout, view.span, &content.clears, &content.tiles);
+        let at = if taken == content.tiles.len() {
+            self.put_entry(view.id, entity, 0)?
+        } else {
+            self.put_chunks(view, entity, content, taken)?
+        };
+        self.entries.push((hash, at));
+        Ok(())
+    }
+
+    /// Puts an entity of several chunks, the first of `taken` tiles encoded: its tiles, its levels
+    /// and then its directory, whose position it returns ([SEGMENT-2]).
+    fn put_chunks(
+        &mut self,
+        view: WriterView<'_>,
+        entity: &[u8],
+        content: &Content,
+        mut taken: usize,
+    ) -> Result<u64, EngineError> {
+        let mut directory = Vec::new();
         let mut tiles = &content.tiles[..];
-        let mut is_first = true;
-        while is_first || !tiles.is_empty() {
-            let taken = self.encode_chunk(view, clears, tiles);
-            tiles = &tiles[taken..];
-            clears = &[];
-            let at = self.put_entry(view.id, entity, !tiles.is_empty())?;
-            if is_first {
-                self.entries.push((hash, at));
+        let mut has_clears = !content.clears.is_empty();
+        while !tiles.is_empty() {
+            if taken == 0 {
+                taken = self.encode_chunk(view.layout, view.span, &[], tiles);
             }
-            is_first = false;
+            let (chunk, rest) = tiles.split_at(taken);
+            self.put_listed(view, entity, 0, chunk, has_clears, &mut directory)?;
+            (tiles, taken, has_clears) = (rest, 0, false);
         }
+        self.put_levels(view, entity, &content.tiles, &mut directory)?;
+        self.block = directory;
+        self.put_entry(view.id, entity, FLAG_DIRECTORY)
+    }
+
+    /// Puts the levels of an entity that make a window cheaper: those with at most half as many
+    /// tiles as the level below ([SEGMENT-14]).
+    fn put_levels(
+        &mut self,
+        view: WriterView<'_>,
+        entity: &[u8],
+        tiles: &[StoredTile],
+        directory: &mut Vec<u8>,
+    ) -> Result<(), EngineError> {
+        let mut below: Option<Vec<StoredTile>> = None;
+        for (&span, level) in view.levels.iter().zip(1_u8..) {
+            let finer = below.as_deref().unwrap_or(tiles);
+            let coarser = merge_to(finer, span, view.layout);
+            if finer.len() < coarser.len() * 2 {
+                continue;
+            }
+            let mut rest = &coarser[..];
+            while !rest.is_empty() {
+                let taken = self.encode_chunk(view.layout, span, &[], rest);
+                let (chunk, behind) = rest.split_at(taken);
+                self.put_listed(view, entity, level, chunk, false, directory)?;
+                rest = behind;
+            }
+            below = Some(coarser);
+        }
+        Ok(())
+    }
+
+    /// Puts the encoded block of `tiles` and lists it in the directory.
+    fn put_listed(
+        &mut self,
+        view: WriterView<'_>,
+        entity: &[u8],
+        level: u8,
+        tiles: &[StoredTile],
+        has_clears: bool,
+        directory: &mut Vec<u8>,
+    ) -> Result<(), EngineError> {
+        let flags = FLAG_CONTINUES | u16::from(level) << LEVEL_SHIFT;
+        let offset = self.put_entry(view.id, entity, flags)?;
+        let span = match level {
+            0 => view.span,
+            level => view.levels[usize::from(level) - 1],
+        };
+        let (Some(first), Some(last)) = (tiles.first(), tiles.last()) else {
+            unreachable!("a listed block has tiles");
+        };
+        let row = DirectoryRow {
+            from: first.start,
+            to: last.start + span,
+            offset,
+            level,
+            has_clears,
+            has_bases: tiles.iter().any(|tile| tile.base),
+        };
+        put_row(directory, &row);
         Ok(())
     }
 
@@ -178,7 +265,8 @@ impl<'a> SegmentWriter<'a> {
     /// Encodes as many of `tiles` as one block takes; returns how many.
     fn encode_chunk(
         &mut self,
-        view: WriterView<'_>,
+        layout: &Layout,
+        span: i64,
         clears: &[(i64, i64)],
         tiles: &[StoredTile],
     ) -> usize {
@@ -193,10 +281,10 @@ impl<'a> SegmentWriter<'a> {
                 })
                 .collect();
             self.block.clear();
-            encode_block(view.layout, view.span, clears, &rows, &mut self.block);
+            encode_block(layout, span, clears, &rows, &mut self.block);
             if self.block.len() <= BLOCK_BYTES_MAX || count <= 1 {
                 if self.block.len() <= BLOCK_BYTES_MAX / 2 && self.chunk_tiles <= count {
-                    self.chunk_tiles = (2 * count).min(BLOCK_TILE_COUNT_MAX);
+                    self.chunk_tiles = (2 * count).min(self.block_tiles_max);
                 }
                 return count;
             }
@@ -205,12 +293,7 @@ impl<'a> SegmentWriter<'a> {
         }
     }
 
-    fn put_entry(
-        &mut self,
-        view: ViewId,
-        entity: &[u8],
-        continues: bool,
-    ) -> Result<u64, EngineError> {
+    fn put_entry(&mut self, view: ViewId, entity: &[u8], flags: u16) -> Result<u64, EngineError> {
         let payload = self.buffer.len() - self.page_at - PAGE_HEAD_BYTES;
         let entry = ENTRY_HEAD_BYTES + entity.len() + self.block.len();
         if 0 < payload && PAGE_BYTES_MIN < payload + entry {
@@ -223,7 +306,7 @@ impl<'a> SegmentWriter<'a> {
         };
         self.buffer.put_u16(key_len);
         self.flags_at = Some(self.buffer.len());
-        self.buffer.put_u16(if continues { FLAG_CONTINUES } else { 0 });
+        self.buffer.put_u16(flags);
         self.buffer.put_u32(count_u32(self.block.len()));
         self.buffer.extend_from_slice(entity);
         self.buffer.extend_from_slice(&self.block);
@@ -311,6 +394,8 @@ impl<'a> SegmentWriter<'a> {
                 self.buffer.put_i64(from);
                 self.buffer.put_i64(to);
             }
+            self.buffer.put_u32(count_u32(row.levels.len()));
+            row.levels.iter().for_each(|level| self.buffer.put_i64(*level));
         }
         let len = bytes_u64(self.buffer.len() - from);
         put_crc(&mut self.buffer, from);
@@ -344,6 +429,22 @@ impl<'a> SegmentWriter<'a> {
     }
 }
 
+/// The tiles merged to ones of length `span`.
+fn merge_to(tiles: &[StoredTile], span: i64, layout: &Layout) -> Vec<StoredTile> {
+    let mut merged: Vec<StoredTile> = Vec::new();
+    for tile in tiles {
+        let start = floor_to(tile.start, span);
+        match merged.last_mut().filter(|last| last.start == start) {
+            Some(last) => layout.merge(&mut last.accumulator, &tile.accumulator),
+            None => {
+                let accumulator = tile.accumulator.clone();
+                merged.push(StoredTile { start, base: false, accumulator });
+            }
+        }
+    }
+    merged
+}
+
 /// Where a segment is written, and what its contents are judged by.
 #[derive(Clone, Copy)]
 pub(crate) struct SegmentTarget<'a> {
@@ -372,6 +473,7 @@ pub(crate) fn write_scan(
             layout_id: scanned.layout_id,
             layout: &scanned.layout,
             span: scanned.span,
+            levels: &view.levels,
         };
         let hash = hash_entity(target.hash_seed, scanned.view, &scanned.entity);
         writer.add(written, hash, &scanned.entity, &scanned.content)?;

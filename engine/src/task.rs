@@ -22,6 +22,7 @@ pub struct Task {
     kind: TaskKind,
     output: SegmentId,
     hash_seed: u64,
+    block_tiles_max: usize,
     memory: Arc<Memory>,
 }
 
@@ -95,7 +96,7 @@ impl Task {
             return Ok(None);
         }
         let scan = Scan::new([&frozen.layer])?;
-        let writer = SegmentWriter::new(disk, self.output);
+        let writer = SegmentWriter::new(disk, self.output, self.block_tiles_max);
         let written = write_scan(self.target(disk, &frozen.catalog), writer, scan, |_, content| {
             if is_oldest {
                 content.settle();
@@ -114,7 +115,7 @@ impl Task {
         now_ms: i64,
     ) -> Result<Option<Segment>, EngineError> {
         let layers: Vec<Layer> = inputs.iter().cloned().map(Layer::Segment).collect();
-        let mut writer = SegmentWriter::new(disk, self.output);
+        let mut writer = SegmentWriter::new(disk, self.output, self.block_tiles_max);
         if !is_oldest {
             keep_clears(&mut writer, inputs);
         }
@@ -230,7 +231,13 @@ impl Engine {
     fn task(&mut self, kind: TaskKind) -> Task {
         let output = self.segment_ids.next();
         let memory = Arc::clone(&self.shared.memory);
-        Task { kind, output, hash_seed: self.manifest.hash_seed, memory }
+        Task {
+            kind,
+            output,
+            hash_seed: self.manifest.hash_seed,
+            block_tiles_max: self.options.block_tiles_max,
+            memory,
+        }
     }
 
     /// The adjacent pair of segments that is cheapest to merge, once there are too many: only

@@ -77,6 +77,7 @@ impl Simulation {
             overlay_age_ms_max: *dice.pick(&[1_000, 60_000, 86_400_000]),
             memory_bytes_max: memory_bytes_max(seed),
             load_thread_count: 1,
+            block_tiles_max: *dice.pick(&[1, 3, 8, 1_024]),
             frozen_count_max: dice.count(2, 4),
             segment_count_max: dice.count(1, 3),
             log_file_bytes_max: *dice.pick(&[16 << 10, 32 << 10, 128 << 10]),
