@@ -49,8 +49,9 @@ impl EngineOptions {
         bytes_u64(self.overlay_bytes_max).saturating_mul(count)
     }
 
-    /// What suits a server of 8 GiB: overlays of 64 MiB or 10 s, at most 4 of them frozen, blocks of at most 1,024 tiles, 4
-    /// segments, log files of 64 MiB, a million producers, 64 jobs with 256 MiB of rows.
+    /// What suits a server of 8 GiB: overlays of 64 MiB or 10 s, at most 4 of them frozen, blocks
+    /// of at most 1,024 tiles, 4 segments, log files of 64 MiB, a million producers, 64 jobs with
+    /// 256 MiB of rows.
     #[must_use]
     pub fn standard(durability: Durability, seed: u64) -> Self {
         Self {

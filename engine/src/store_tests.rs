@@ -18,6 +18,7 @@ use crate::{
 
 mod backup;
 mod jobs;
+mod levels;
 
 const DAY: i64 = 86_400_000;
 /// 2023-11-14 00:00 UTC: a day starts here.
