@@ -201,8 +201,8 @@ impl Segment {
         self.file.views.iter().map(|(id, view)| (*id, view))
     }
 
-    /// The entity's only chunk, or its directory. A page that must come from disk is noted in `pinned`, and
-    /// nothing is found.
+    /// The entity's only chunk, or its directory. A page that must come from disk is noted in
+    /// `pinned`, and nothing is found.
     pub(crate) fn find<'a>(
         &'a self,
         hash: u64,
