@@ -24,6 +24,8 @@ pub struct Arguments {
 pub enum Command {
     /// Starts TileKV and Redis, loads the same data into both, and measures them side by side.
     Compare(CompareArguments),
+    /// Stores tiles of several shapes in TileKV and Redis, and measures what they take.
+    Footprint(FootprintArguments),
     /// Loads the data set into a running server.
     Fill(FillArguments),
     /// Drives one workload against a running server.
@@ -71,12 +73,7 @@ impl CompareArguments {
     /// The settings that they mean.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        let beside = program_folder();
-        let places = Places {
-            redis: self.redis.clone(),
-            tilekv: self.server.clone().unwrap_or_else(|| beside.join("tilekv-server")),
-            folder: self.folder.clone().unwrap_or(beside),
-        };
+        let places = places(&self.redis, self.server.as_deref(), self.folder.as_deref());
         let seconds = if self.quick { 0.4 } else { self.seconds };
         Settings {
             places,
@@ -87,6 +84,40 @@ impl CompareArguments {
             rows: self.rows.clone(),
             is_quick: self.quick,
         }
+    }
+}
+
+/// Arguments of `footprint`.
+#[derive(Debug, Args)]
+pub struct FootprintArguments {
+    /// Measures so many times fewer entities: a short look.
+    #[arg(long, default_value_t = 1)]
+    pub divide: u32,
+    /// The TileKV server; by default the one beside this program.
+    #[arg(long)]
+    server: Option<PathBuf>,
+    /// The Redis server.
+    #[arg(long, default_value = "redis-server")]
+    redis: PathBuf,
+    /// Where the peers' folders are made: a real disk; by default beside this program.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+}
+
+impl FootprintArguments {
+    /// The programs and folders that they mean.
+    #[must_use]
+    pub fn places(&self) -> Places {
+        places(&self.redis, self.server.as_deref(), self.folder.as_deref())
+    }
+}
+
+fn places(redis: &Path, server: Option<&Path>, folder: Option<&Path>) -> Places {
+    let beside = program_folder();
+    Places {
+        redis: redis.to_path_buf(),
+        tilekv: server.map_or_else(|| beside.join("tilekv-server"), Path::to_path_buf),
+        folder: folder.map_or(beside, Path::to_path_buf),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod dataset;
 pub mod embedded;
 pub mod embedded_load;
 pub mod error;
+pub mod footprint;
 pub mod load;
 pub mod machine;
 pub mod peer;

@@ -11,12 +11,13 @@ use std::time::Duration;
 use clap::Parser;
 use tilekv_bench::arguments::{
     Arguments, Command, CompareArguments, EmbeddedArguments, FillArguments, FillPeer,
-    LoadArguments, program_folder,
+    FootprintArguments, LoadArguments, program_folder,
 };
 use tilekv_bench::compare::{SEED, WRITTEN_SHARE, compare, run_contender};
 use tilekv_bench::dataset::Dataset;
 use tilekv_bench::embedded_load::run_embedded;
 use tilekv_bench::error::{BenchError, Doing};
+use tilekv_bench::footprint::{SHAPES, TABLE_HEAD, measure, table_lines};
 use tilekv_bench::load::{Load, Pace};
 use tilekv_bench::machine::{Cores, now_ms};
 use tilekv_bench::report::place_figures;
@@ -31,6 +32,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => run_compare(&arguments),
+        Command::Footprint(arguments) => run_footprint(&arguments),
         Command::Fill(arguments) => run_fill(&arguments),
         Command::Load(arguments) => run_load(&arguments),
         Command::Embedded(arguments) => run_embedded_work(&arguments),
@@ -58,6 +60,16 @@ fn run_compare(arguments: &CompareArguments) -> Result<(), BenchError> {
             return Err(error).doing(format!("find the marks in {}", path.display()));
         };
         write_file(path, &placed)?;
+    }
+    Ok(())
+}
+
+fn run_footprint(arguments: &FootprintArguments) -> Result<(), BenchError> {
+    print(TABLE_HEAD)?;
+    for shape in SHAPES {
+        let shape = shape.divided(arguments.divide);
+        let measured = measure(shape, &arguments.places())?;
+        table_lines(shape, &measured).iter().try_for_each(|line| print(line))?;
     }
     Ok(())
 }

@@ -140,11 +140,23 @@ impl Peer {
     /// Stops it in its orderly way and starts it again on the same data.
     pub fn restart(&mut self) -> Result<(), BenchError> {
         self.stop()?;
+        self.start_again()
+    }
+
+    /// The folder that it was started in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts it on the data that it was stopped with.
+    pub fn start_again(&mut self) -> Result<(), BenchError> {
         self.child = spawn(&self.program, &self.arguments, self.folder.path(), self.cores)?;
         self.wait_until_ready()
     }
 
-    fn stop(&mut self) -> Result<(), BenchError> {
+    /// Stops it in its orderly way.
+    pub fn stop(&mut self) -> Result<(), BenchError> {
         let signalled = kill_process(Pid::from_child(&self.child), Signal::TERM);
         signalled.map_err(std::io::Error::from).doing(format!("stop {}", self.name))?;
         let until = Instant::now() + STOP_TIME_MAX;

@@ -49,7 +49,7 @@ pub fn fill_tilekv(address: SocketAddr, model: &Model) -> Result<(), BenchError>
 /// view of its own until memory is full, and drops the view.
 pub fn settle_tilekv(address: SocketAddr) -> Result<(), BenchError> {
     let mut pipeline = Pipeline::connect(address, "tilekv over RESP")?;
-    pipeline.create_view(PADDING_VIEW_NAME)?;
+    pipeline.create_view(PADDING_VIEW_NAME, "1d")?;
     for entity in 0..PADDING_ROWS {
         let name = Key::new("pad:", entity);
         let view = PADDING_VIEW_NAME.as_bytes();
@@ -65,13 +65,13 @@ pub fn settle_tilekv(address: SocketAddr) -> Result<(), BenchError> {
 pub fn create_views(address: SocketAddr) -> Result<(), BenchError> {
     let mut pipeline = Pipeline::connect(address, "tilekv over RESP")?;
     for view in VIEW_NAMES.into_iter().chain([EVENT_VIEW_NAME]) {
-        pipeline.create_view(view)?;
+        pipeline.create_view(view, "1d")?;
     }
     pipeline.finish()
 }
 
 /// Commands on their way, a batch at a time.
-struct Pipeline {
+pub struct Pipeline {
     stream: TcpStream,
     peer: &'static str,
     out: BytesMut,
@@ -80,21 +80,29 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    fn connect(address: SocketAddr, peer: &'static str) -> Result<Self, BenchError> {
+    /// A connection to `peer`, to be named in errors.
+    pub fn connect(address: SocketAddr, peer: &'static str) -> Result<Self, BenchError> {
         let connecting = || format!("connect to {address}");
         let stream = TcpStream::connect(address).doing(connecting())?;
         stream.set_nodelay(true).doing(connecting())?;
         Ok(Self { stream, peer, out: BytesMut::new(), input: Vec::new(), commands: 0 })
     }
 
-    fn create_view(&mut self, view: &str) -> Result<(), BenchError> {
+    /// Sends a command, at once or with those that follow; it may be repeated.
+    pub fn put(&mut self, arguments: &[&[u8]]) -> Result<(), BenchError> {
+        put(&mut self.out, arguments);
+        self.written()
+    }
+
+    /// Creates a view of `amount` with the features `total`, `payments` and `peak`.
+    pub fn create_view(&mut self, view: &str, tile: &str) -> Result<(), BenchError> {
         let features = FEATURES.map(|(name, expression)| format!("{name}={expression}"));
         let mut arguments: Vec<&[u8]> =
-            vec![b"VIEW.CREATE", view.as_bytes(), b"TILE", b"1d", b"COLUMNS", b"1"];
+            vec![b"VIEW.CREATE", view.as_bytes(), b"TILE", tile.as_bytes()];
+        arguments.extend([&b"COLUMNS"[..], b"1"]);
         arguments.extend([&b"amount:f64"[..], b"FEATURES", b"3"]);
         arguments.extend(features.iter().map(|feature| feature.as_bytes()));
-        put(&mut self.out, &arguments);
-        self.written()
+        self.put(&arguments)
     }
 
     /// Counts a command that was written to `out`, and sends the batch once it is full.
@@ -106,7 +114,8 @@ impl Pipeline {
         self.exchange()
     }
 
-    fn finish(mut self) -> Result<(), BenchError> {
+    /// Sends what is left and waits for all answers.
+    pub fn finish(mut self) -> Result<(), BenchError> {
         self.exchange()
     }
 
