@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hashbrown::hash_map::Entry as MapEntry;
 use hashbrown::{HashMap, HashTable};
 use parking_lot::RwLock;
+use smallvec::SmallVec;
 use tilekv_tile::{Accumulator, Layout, Scalar};
 use tilekv_wal::Lsn;
 
@@ -20,13 +21,16 @@ use crate::ranges::add_range;
 pub(crate) struct Entry {
     hash: u64,
     pub(crate) view: ViewId,
-    pub(crate) entity: Box<[u8]>,
+    /// Short ones lie in the entry itself, so that comparing them loads no other memory.
+    pub(crate) entity: SmallVec<[u8; INLINE_ENTITY_BYTES]>,
     /// What the accumulators below are laid out by.
     pub(crate) layout: Arc<Layout>,
     /// Disjoint half-open ranges, ascending, in which older sources are hidden.
     pub(crate) clears: Vec<(i64, i64)>,
     /// Ascending by start.
     pub(crate) tiles: Vec<StoredTile>,
+    /// The start of each tile: a search among these loads few lines of memory.
+    starts: SmallVec<[i64; INLINE_START_COUNT]>,
     /// Whether any of the tiles is, or was, a `Base`.
     pub(crate) has_base: bool,
 }
@@ -39,17 +43,23 @@ impl Entry {
 
     /// The positions of the tiles with `from <= start < to`.
     pub(crate) fn between(&self, from: i64, to: i64) -> std::ops::Range<usize> {
-        let first = self.tiles.partition_point(|tile| tile.start < from);
-        let last = self.tiles.partition_point(|tile| tile.start < to);
+        let first = self.starts.partition_point(|&start| start < from);
+        let last = self.starts.partition_point(|&start| start < to);
         first..last.max(first)
     }
 
     fn tile(&mut self, start: i64, layout: &Layout) -> (&mut StoredTile, bool) {
-        let at = self.tiles.partition_point(|tile| tile.start < start);
-        let is_new = self.tiles.get(at).is_none_or(|tile| tile.start != start);
+        // Most events belong to the newest tile.
+        let at = match self.starts.last() {
+            Some(&last) if last < start => self.starts.len(),
+            Some(&last) if last == start => self.starts.len() - 1,
+            _ => self.starts.partition_point(|&known| known < start),
+        };
+        let is_new = self.starts.get(at) != Some(&start);
         if is_new {
             let tile = StoredTile { start, base: false, accumulator: layout.empty() };
             self.tiles.insert(at, tile);
+            self.starts.insert(at, start);
         }
         (&mut self.tiles[at], is_new)
     }
@@ -189,6 +199,7 @@ impl Overlay {
         self.update(hash, view, entity, |entry| {
             let gone = entry.between(from, to);
             let mut growth = Growth::default();
+            entry.starts.drain(gone.clone());
             for tile in entry.tiles.drain(gone) {
                 growth.less_bytes += tile_bytes(tile.accumulator.heap_bytes());
                 growth.less_tiles += 1;
@@ -215,10 +226,11 @@ impl Overlay {
                 let entry = Entry {
                     hash,
                     view: view.id,
-                    entity: entity.into(),
+                    entity: SmallVec::from_slice(entity),
                     layout: Arc::clone(view.layout()),
                     clears: Vec::new(),
                     tiles: Vec::new(),
+                    starts: SmallVec::new(),
                     has_base: false,
                 };
                 (change(slot.insert(entry).into_mut()), true)
@@ -227,7 +239,8 @@ impl Overlay {
         drop(shard);
         self.account(growth);
         if is_new {
-            self.bytes.fetch_add(size_of::<Entry>() + entity.len(), Ordering::Relaxed);
+            let spilled = if INLINE_ENTITY_BYTES < entity.len() { entity.len() } else { 0 };
+            self.bytes.fetch_add(size_of::<Entry>() + spilled, Ordering::Relaxed);
             self.entries.fetch_add(1, Ordering::Relaxed);
             self.note_view(view);
         }
@@ -261,6 +274,12 @@ impl Overlay {
     }
 }
 
+/// Bytes of an entity that an entry holds without memory of its own.
+const INLINE_ENTITY_BYTES: usize = 24;
+
+/// Tile starts that an entry holds without memory of its own.
+const INLINE_START_COUNT: usize = 4;
+
 const SHARD_BITS: u32 = 7;
 const SHARDS: usize = 1 << SHARD_BITS;
 
@@ -283,7 +302,7 @@ impl Growth {
 }
 
 fn tile_bytes(heap_bytes: usize) -> usize {
-    size_of::<StoredTile>() + heap_bytes
+    size_of::<StoredTile>() + size_of::<i64>() + heap_bytes
 }
 
 fn is_entry(entry: &Entry, view: ViewId, entity: &[u8]) -> bool {

@@ -101,7 +101,7 @@ impl<'a> Cursor<'a> {
         overlay.for_each(|entry| {
             keys.push(OverlayKey {
                 view: entry.view,
-                entity: entry.entity.clone(),
+                entity: (*entry.entity).into(),
                 hash: entry.hash(),
             });
         });

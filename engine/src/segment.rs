@@ -214,20 +214,7 @@ impl Segment {
         if slots.is_empty() {
             return None;
         }
-        let mut at = slot_home(hash, slots.len());
-        loop {
-            let slot = slots[at];
-            if slot == EMPTY_SLOT {
-                return None;
-            }
-            if slot >> OFFSET_BITS == hash & TAG_MASK {
-                let chunk = self.chunk_at(index(slot & OFFSET_MASK), pinned)?;
-                if chunk.view == view && chunk.entity == entity {
-                    return Some(chunk);
-                }
-            }
-            at = if at + 1 == slots.len() { 0 } else { at + 1 };
-        }
+        self.find_from(slot_home(hash, slots.len()), hash, view, entity, pinned)
     }
 
     /// Looks up several entities of one view, a stage at a time over all of them: the loads of a
@@ -239,20 +226,73 @@ impl Segment {
         pinned: &'a PinnedPages,
         found: &mut SmallVec<[Option<Chunk<'a>>; GROUP_KEYS_MAX]>,
     ) {
-        let mut homes = [EMPTY_SLOT; GROUP_KEYS_MAX];
-        assert!(keys.len() <= homes.len(), "a group of at most {GROUP_KEYS_MAX} keys");
+        assert!(keys.len() <= GROUP_KEYS_MAX, "a group of at most {GROUP_KEYS_MAX} keys");
         let slots = &*self.file.slots;
-        if let Some(data) = self.resident.as_ref().filter(|_| !slots.is_empty()) {
-            for (home, (hash, _)) in homes.iter_mut().zip(keys) {
-                *home = slots[slot_home(*hash, slots.len())];
-            }
-            let touched = homes.iter().fold(0, |touched, home| {
-                let at = index(home & OFFSET_MASK);
-                touched ^ data.bytes.get(at).copied().unwrap_or(0)
-            });
-            std::hint::black_box(touched);
+        if slots.is_empty() {
+            found.extend(keys.iter().map(|_| None));
+            return;
         }
-        found.extend(keys.iter().map(|(hash, entity)| self.find(*hash, view, entity, pinned)));
+        let mut places = [0; GROUP_KEYS_MAX];
+        let mut touched = 0;
+        for (place, (hash, _)) in places.iter_mut().zip(keys) {
+            *place = slot_home(*hash, slots.len());
+            touched ^= slots[*place];
+        }
+        for (place, (hash, _)) in places.iter_mut().zip(keys) {
+            *place = self.next_candidate(*hash, *place);
+            touched ^= self.touch(index(slots[*place] & OFFSET_MASK));
+        }
+        std::hint::black_box(touched);
+        found.extend(
+            keys.iter()
+                .zip(places)
+                .map(|((hash, entity), place)| self.find_from(place, *hash, view, entity, pinned)),
+        );
+    }
+
+    /// The first slot from `at` on that has the hash's tag, or is empty.
+    #[inline]
+    fn next_candidate(&self, hash: u64, mut at: usize) -> usize {
+        let slots = &*self.file.slots;
+        loop {
+            let slot = slots[at];
+            if slot == EMPTY_SLOT || slot >> OFFSET_BITS == hash & TAG_MASK {
+                return at;
+            }
+            at = if at + 1 == slots.len() { 0 } else { at + 1 };
+        }
+    }
+
+    /// As [`Segment::find`], from a slot on that the search comes to.
+    #[inline]
+    fn find_from<'a>(
+        &'a self,
+        mut at: usize,
+        hash: u64,
+        view: ViewId,
+        entity: &[u8],
+        pinned: &'a PinnedPages,
+    ) -> Option<Chunk<'a>> {
+        let slots = &*self.file.slots;
+        loop {
+            at = self.next_candidate(hash, at);
+            if slots[at] == EMPTY_SLOT {
+                return None;
+            }
+            let chunk = self.chunk_at(index(slots[at] & OFFSET_MASK), pinned)?;
+            if chunk.view == view && chunk.entity == entity {
+                return Some(chunk);
+            }
+            at = if at + 1 == slots.len() { 0 } else { at + 1 };
+        }
+    }
+
+    /// Loads the lines of memory in which an entry and its block begin, if they are in memory.
+    #[inline]
+    fn touch(&self, offset: usize) -> u64 {
+        let Some(data) = &self.resident else { return 0 };
+        let byte = |at: usize| u64::from(data.bytes.get(at).copied().unwrap_or(0));
+        byte(offset) ^ byte(offset + LINE_BYTES) ^ byte(offset + 2 * LINE_BYTES)
     }
 
     /// The chunk that a row of the entity's directory names. A page that must come from disk is
@@ -337,6 +377,8 @@ pub(crate) const FLAG_DIRECTORY: u16 = 4;
 pub(crate) const LEVEL_SHIFT: u32 = 8;
 /// Entities that [`Segment::find_group`] takes at once.
 pub(crate) const GROUP_KEYS_MAX: usize = 16;
+/// Bytes of a line of memory, the unit of loading.
+const LINE_BYTES: usize = 64;
 /// A slot that holds nothing.
 pub(crate) const EMPTY_SLOT: u64 = 0;
 

@@ -349,7 +349,7 @@ impl<'a> SegmentWriter<'a> {
 
     /// The slots, and how many there are ([SEGMENT-6]).
     fn put_index(&mut self) -> Result<u64, EngineError> {
-        let count = if self.entries.is_empty() { 0 } else { self.entries.len() * 20 / 17 + 1 };
+        let count = if self.entries.is_empty() { 0 } else { self.entries.len() * 10 / 7 + 1 };
         let mut slots = vec![EMPTY_SLOT; count];
         for &(hash, offset) in &self.entries {
             let mut at = slot_home(hash, count);

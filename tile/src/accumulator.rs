@@ -7,12 +7,17 @@ use crate::error::TileError;
 use crate::layout::{Layout, Slot};
 use crate::number::index;
 use crate::side::{Reader, Side};
+use smallvec::SmallVec;
+
+/// Words that a state holds without memory of its own: as many as a sum of doubles, or moments,
+/// have with what goes along.
+const INLINE_WORD_COUNT: usize = 6;
 
 /// The state of one tile or one window: the values of the components of a [`Layout`], without
 /// which it means nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accumulator {
-    pub(crate) words: Box<[u64]>,
+    pub(crate) words: SmallVec<[u64; INLINE_WORD_COUNT]>,
     pub(crate) sides: Box<[Option<Side>]>,
 }
 
@@ -20,7 +25,8 @@ impl Accumulator {
     /// Bytes that it holds on the heap.
     pub fn heap_bytes(&self) -> usize {
         let sides = self.sides.iter().flatten().map(Side::heap_bytes);
-        size_of_val(&*self.words) + size_of_val(&*self.sides) + sides.sum::<usize>()
+        let words = if self.words.spilled() { size_of_val(&*self.words) } else { 0 };
+        words + size_of_val(&*self.sides) + sides.sum::<usize>()
     }
 
     /// The text of a component's side.

@@ -11,6 +11,7 @@ use crate::name::Identifier;
 use crate::number::index;
 use crate::scalar::ColumnType;
 use crate::side::SideRule;
+use smallvec::SmallVec;
 
 /// An ordered list of components, each with its place in the words and sides of an
 /// [`Accumulator`]. Numbers lie in words of 64 bits; what has no fixed size lies in sides.
@@ -128,7 +129,7 @@ impl Layout {
     /// The state of no rows: the identity of merging.
     pub fn empty(&self) -> Accumulator {
         Accumulator {
-            words: self.identity.clone(),
+            words: SmallVec::from_slice(&self.identity),
             sides: vec![None; self.side_count].into_boxed_slice(),
         }
     }
@@ -141,7 +142,7 @@ impl Layout {
 
     /// Whether the state is that of no rows.
     pub fn is_empty(&self, accumulator: &Accumulator) -> bool {
-        accumulator.words == self.identity && accumulator.sides.iter().all(Option::is_none)
+        *accumulator.words == *self.identity && accumulator.sides.iter().all(Option::is_none)
     }
 
     pub(crate) fn slots(&self) -> &[Slot] {

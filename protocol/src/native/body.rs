@@ -103,7 +103,7 @@ impl Body<'_> {
     /// Zeros up to the next multiple of eight within the frame.
     pub(super) fn pad(&mut self) {
         let padding = self.frame_bytes().next_multiple_of(8) - self.frame_bytes();
-        self.out.put_bytes(0, padding);
+        self.out.put_slice(&[0; 7][..padding]);
     }
 
     /// A place for a length that is known later.
@@ -130,6 +130,9 @@ impl Body<'_> {
     }
 
     fn words<T: Copy>(&mut self, values: &[T], to_bytes: impl Fn(T) -> [u8; 8]) {
+        if let [value] = values {
+            return self.out.put_slice(&to_bytes(*value));
+        }
         let start = self.out.len();
         self.out.put_bytes(0, values.len() * 8);
         for (place, value) in self.out[start..].chunks_exact_mut(8).zip(values) {
@@ -138,12 +141,15 @@ impl Body<'_> {
     }
 
     /// A bitmap, least significant bit first, padded.
-    pub(super) fn bitmap(&mut self, bits: impl ExactSizeIterator<Item = bool>) {
-        let (start, count) = (self.out.len(), bits.len());
-        self.out.put_bytes(0, count.div_ceil(8));
-        let bytes = &mut self.out[start..];
-        for (index, bit) in bits.enumerate() {
-            bytes[index / 8] |= u8::from(bit) << (index % 8);
+    pub(super) fn bitmap(&mut self, mut bits: impl ExactSizeIterator<Item = bool>) {
+        let mut rest = bits.len();
+        while rest > 0 {
+            // A word at a time: few bitmaps need more, and words that are whole need no padding.
+            let count = rest.min(64);
+            let set = |word, (at, bit)| word | u64::from(bit) << at;
+            let word: u64 = bits.by_ref().take(count).enumerate().fold(0, set);
+            self.out.put_slice(&word.to_le_bytes()[..count.div_ceil(8)]);
+            rest -= count;
         }
         self.pad();
     }
