@@ -133,7 +133,8 @@ impl Simulation {
             |job: &&OpenJob| job.token.is_some() && job.view_in(&self.book.committed).is_some();
         let named: Vec<&OpenJob> = self.jobs.iter().filter(is_named).collect();
         if !named.is_empty() && self.dice.one_in(2) {
-            job = OpenJob { touched_at: self.clock, ..self.dice.pick(&named).to_owned().clone() };
+            // It may be a job of its own: the one that had the token may have timed out.
+            job = self.dice.pick(&named).begun_again(&self.book.committed, self.clock);
         }
         let request = JobRequest {
             view: job.view.clone(),
@@ -379,6 +380,22 @@ impl Simulation {
 impl OpenJob {
     fn view_in<'a>(&self, model: &'a Model) -> Option<&'a ModelView> {
         model.views.get(&self.view).filter(|view| view.serial == self.serial)
+    }
+
+    /// The same job with nothing in it, begun at `clock`.
+    fn begun_again(&self, model: &Model, clock: i64) -> Self {
+        let features = self.view_in(model).map_or(0, |view| view.definition.features.len());
+        Self {
+            touched_at: clock,
+            features,
+            tiles: Vec::new(),
+            rows: Vec::new(),
+            taken: 0,
+            times: BTreeSet::new(),
+            sequences: BTreeSet::new(),
+            is_staged: false,
+            ..self.clone()
+        }
     }
 
     fn take(&mut self, offer: Offer, sequence: Option<u64>) {
