@@ -123,7 +123,9 @@ pub fn table_lines(shape: Shape, measured: &[Footprint; 3]) -> Vec<String> {
 }
 
 /// The head of that table.
-pub const TABLE_HEAD: &str = "| tiles | store | memory, bytes per tile | disk, bytes per tile | restart, s |\n|---|---|---|---|---|";
+pub const TABLE_HEAD: &str = "\
+    | tiles | store | memory, bytes per tile | disk, bytes per tile | restart, s |\n\
+    |---|---|---|---|---|";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
