@@ -170,7 +170,8 @@ fn columns() -> Vec<ColumnDefinition> {
     COLUMNS.map(column).into()
 }
 
-/// `flights` is `count()`; every other feature is named after its function and column.
+/// `flights` is `count()`; every other feature is named after its function and column, percentiles
+/// after their quantile.
 fn features() -> Vec<FeatureDefinition> {
     let mut features = vec![feature("flights", "count()")];
     for (column, kind) in COLUMNS {
@@ -178,6 +179,11 @@ fn features() -> Vec<FeatureDefinition> {
         for function in ANY_FUNCTIONS.iter().chain(numeric) {
             let expression = format!("{function}({column})");
             features.push(feature(&format!("{function}_{column}"), &expression));
+        }
+        let numeric: &[_] = if kind.is_numeric() { &PERCENTILES } else { &[] };
+        for (name, function, parameters) in LISTS_AND_SKETCHES.iter().chain(numeric) {
+            let expression = format!("{function}({column}{parameters})");
+            features.push(feature(&format!("{name}_{column}"), &expression));
         }
     }
     features
@@ -208,6 +214,17 @@ const COLUMNS: [(&str, ColumnType); 4] = [
     ("dest", ColumnType::Str),
 ];
 
+const LISTS_AND_SKETCHES: [(&str, &str, &str); 7] = [
+    ("first_n", "first_n", ",3"),
+    ("last_n", "last_n", ",10"),
+    ("first_distinct_n", "first_distinct_n", ",5"),
+    ("last_distinct_n", "last_distinct_n", ",3"),
+    ("distinct", "approx_count_distinct", ""),
+    ("distinct_10", "approx_count_distinct", ",10"),
+    ("top_n", "top_n", ",3"),
+];
+const PERCENTILES: [(&str, &str, &str); 2] =
+    [("median", "approx_percentile", ",0.5"), ("p95", "approx_percentile", ",0.95")];
 const ANY_FUNCTIONS: [&str; 5] = ["count", "min", "max", "first", "last"];
 
 const NUMERIC_FUNCTIONS: [&str; 6] =

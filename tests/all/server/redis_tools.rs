@@ -1,4 +1,5 @@
-//! Tools that nobody here wrote: redis-py, redis-cli and redis-benchmark as they are.
+//! Tools that nobody here wrote: redis-py, redis-cli, redis-benchmark and Apache DataSketches for
+//! Python as they are.
 
 use std::process::{Command, Stdio};
 use tilekv_tests::repository;
@@ -27,6 +28,15 @@ fn redis_py_works_in_both_protocols() {
     let script = repository::root().join("tests/clients/redis_py.py");
     let said = output(Command::new("python3").arg(script).arg(port));
     assert!(said.starts_with("redis-py "), "{said}");
+}
+
+#[test]
+fn sketches_are_exchanged_with_datasketches() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, port) = start(&folder);
+    let script = repository::root().join("tests/clients/datasketches_py.py");
+    let said = output(Command::new("python3").arg(script).arg(port));
+    assert!(said.starts_with("datasketches, seed "), "{said}");
 }
 
 #[test]
