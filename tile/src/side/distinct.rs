@@ -130,7 +130,8 @@ impl Distinct {
                 let (words, rest) = reader.take(reader.rest().len())?.as_chunks();
                 let coupons: Vec<u32> =
                     words.iter().map(|word| u32::from_le_bytes(*word)).collect();
-                let fits = !coupons.is_empty() && coupons.len() <= sparse_count_max(precision);
+                let has_values = coupons.first().is_some_and(|&coupon| 0 < register_value(coupon));
+                let fits = has_values && coupons.len() <= sparse_count_max(precision);
                 if !rest.is_empty() || !fits || !coupons.is_sorted_by(|one, next| one < next) {
                     return Err(reader.wrong("a few coupons in ascending order", coupons.len()));
                 }
