@@ -54,8 +54,11 @@ impl Distinct {
     pub(crate) fn merge(&mut self, precision: u8, other: &Self) {
         match (&mut self.form, &other.form) {
             (Form::Sparse(own), Form::Sparse(other)) => {
-                *own = union(own, other);
-                self.densify(precision);
+                // Tiles of one window mostly hold the same values.
+                if other.iter().any(|coupon| own.binary_search(coupon).is_err()) {
+                    *own = union(own, other);
+                    self.densify(precision);
+                }
             }
             (Form::Dense(own), Form::Dense(other)) => {
                 own.iter_mut().zip(other).for_each(|(own, &other)| *own = (*own).max(other));

@@ -199,4 +199,4 @@ fn merged<T: Item>(own: Vec<(T, u64)>, other: &[(T, u64)]) -> Vec<(T, u64)> {
 }
 
 /// Where one list is this many times as long as the other, the shorter one is put in one by one.
-const FEW_FACTOR: usize = 16;
+const FEW_FACTOR: usize = 4;
