@@ -135,13 +135,27 @@ fn answer((reply, expected): (&RespReply, &Expected)) -> Answered {
 
 /// RESP2 has no doubles and no big numbers: they come as text, so the type is what is expected.
 fn value(reply: &RespReply, expected: &ExpectedValue) -> Value {
+    match expected {
+        ExpectedValue::Exact(value) => value_like(reply, value),
+        ExpectedValue::Top { list, .. } => value_like(reply, &Value::List(list.clone())),
+        _ => value_like(reply, &Value::Double(0.0)),
+    }
+}
+
+/// The value of a reply where one of the same type as `expected` should come.
+fn value_like(reply: &RespReply, expected: &Value) -> Value {
     let double = |text: &str| Value::Double(text.parse().unwrap());
     match (reply, expected) {
         (RespReply::Nil | RespReply::NilBulk, _) => Value::Nil,
         (RespReply::Integer(value), _) => Value::Int(*value),
         (RespReply::Double(text), _) => double(text),
-        (RespReply::Bulk(text), ExpectedValue::Exact(Value::Text(_))) => Value::Text(text.clone()),
+        (RespReply::Bulk(text), Value::Text(_)) => Value::Text(text.clone()),
         (RespReply::Bulk(_), _) => double(reply.text()),
+        (RespReply::Array(items), Value::List(expected)) => {
+            let expected = expected.iter().chain(std::iter::repeat(&Value::Nil));
+            let pairs = items.iter().zip(expected);
+            Value::List(pairs.map(|(item, expected)| value_like(item, expected)).collect())
+        }
         _ => panic!("no value: {reply}"),
     }
 }
