@@ -27,8 +27,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::{
-    Batch, ClientError, ClientOptions, Explanation, Handed, LoaderOptions, PlanBuilder,
-    ReadOptions, Seal, StoredTile, TilePartials, ViewInfo, WriteTally,
+    Batch, ClientError, ClientOptions, CommitOptions, Explanation, Handed, JobInfo, JobTiles,
+    LoaderOptions, PlanBuilder, ReadOptions, Seal, StoredTile, TilePartials, ViewInfo, WriteTally,
 };
 
 /// See [`crate::Client`]. Clones share the thread and the connections.
@@ -57,6 +57,13 @@ pub struct Producer {
 #[derive(Debug)]
 pub struct Loader {
     inner: crate::Loader,
+    runtime: Arc<Runtime>,
+}
+
+/// See [`crate::Job`].
+#[derive(Debug)]
+pub struct Job {
+    inner: crate::Job,
     runtime: Arc<Runtime>,
 }
 
@@ -246,6 +253,28 @@ impl Client {
         Ok(Producer { inner, runtime: Arc::clone(&self.runtime) })
     }
 
+    /// See [`crate::JobBuilder::begin`].
+    pub fn begin_job(&self, job: crate::JobBuilder) -> Result<Job, ClientError> {
+        let inner = self.runtime.wait(job.begin())?;
+        Ok(Job { inner, runtime: Arc::clone(&self.runtime) })
+    }
+
+    /// See [`crate::Client::job`]; [`Client::begin_job`] begins it.
+    pub fn job(&self, view: &Name, from_ms: i64, to_ms: i64) -> crate::JobBuilder {
+        self.inner.job(view, from_ms, to_ms)
+    }
+
+    /// See [`crate::Client::resume_job`].
+    pub fn resume_job(&self, id: impl Into<String>) -> Job {
+        let inner = self.inner.resume_job(id);
+        Job { inner, runtime: Arc::clone(&self.runtime) }
+    }
+
+    /// See [`crate::Client::jobs`].
+    pub fn jobs(&self) -> Result<Vec<JobInfo>, ClientError> {
+        self.runtime.wait(self.inner.jobs())
+    }
+
     /// See [`crate::Loader::open`].
     pub fn loader(&self, view: &Name, options: LoaderOptions) -> Result<Loader, ClientError> {
         let inner = self.runtime.wait(crate::Loader::open(&self.inner, view, options))?;
@@ -298,6 +327,58 @@ impl Producer {
     /// See [`crate::Producer::flush`].
     pub fn flush(&mut self) -> Result<(), ClientError> {
         self.runtime.wait(self.inner.flush())
+    }
+}
+
+impl Job {
+    /// See [`crate::Job::id`].
+    pub fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    /// See [`crate::Job::rows`].
+    pub fn rows(&self) -> u64 {
+        self.inner.rows()
+    }
+
+    /// See [`crate::Job::tally`].
+    pub fn tally(&self) -> WriteTally {
+        self.inner.tally()
+    }
+
+    /// See [`crate::Job::put`].
+    pub fn put(&mut self, rows: &Rows) -> Result<(), ClientError> {
+        self.runtime.wait(self.inner.put(rows))
+    }
+
+    /// See [`crate::Job::put_tiles`].
+    pub fn put_tiles(&mut self, tiles: &[TilePartials]) -> Result<(), ClientError> {
+        self.runtime.wait(self.inner.put_tiles(tiles))
+    }
+
+    /// See [`crate::Job::put_columns`].
+    pub fn put_columns(&mut self, tiles: &JobTiles) -> Result<(), ClientError> {
+        self.runtime.wait(self.inner.put_columns(tiles))
+    }
+
+    /// See [`crate::Job::flush`].
+    pub fn flush(&mut self) -> Result<(), ClientError> {
+        self.runtime.wait(self.inner.flush())
+    }
+
+    /// See [`crate::Job::commit`].
+    pub fn commit(&mut self, options: CommitOptions) -> Result<(), ClientError> {
+        self.runtime.wait(self.inner.commit(options))
+    }
+
+    /// See [`crate::Job::abort`].
+    pub fn abort(self) -> Result<(), ClientError> {
+        self.runtime.wait(self.inner.abort())
+    }
+
+    /// See [`crate::Job::info`].
+    pub fn info(&self) -> Result<JobInfo, ClientError> {
+        self.runtime.wait(self.inner.info())
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 pub(crate) struct FakeServer {
     listener: TcpListener,
     pub(crate) credit: Credit,
+    pub(crate) frame_bytes_max: u64,
     pub(crate) password: Option<Bytes>,
 }
 
@@ -36,7 +37,7 @@ impl FakeServer {
     /// A server at the address of one that is gone.
     pub(crate) async fn start_at(address: &str) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
-        Self { listener, credit: Credit::UNBOUNDED, password: None }
+        Self { listener, credit: Credit::UNBOUNDED, frame_bytes_max: 1 << 20, password: None }
     }
 
     /// Options for it, with short waits.
@@ -72,7 +73,7 @@ impl FakeServer {
         Response::Welcome(Welcome {
             authenticated: given == self.password.as_ref(),
             connection_id: 1,
-            frame_bytes_max: 1 << 20,
+            frame_bytes_max: self.frame_bytes_max,
             credit: self.credit,
             server: Bytes::from_static(b"fake"),
         })

@@ -5,6 +5,7 @@
 //!   as columns ([`Batch`]).
 //! - [`Producer`] writes events exactly once under the caller's sequences; [`Loader`] writes them
 //!   in bulk at the rate that the server takes.
+//! - [`Job`] loads rows and tiles that are published together.
 //! - [`ClientError`] tells refusals of the server by code from failures on the way, and of those,
 //!   whether the request may have taken effect.
 //!
@@ -35,6 +36,9 @@ mod driver;
 mod error;
 #[cfg(test)]
 mod fake_server;
+mod job;
+#[cfg(test)]
+mod job_tests;
 pub mod limits;
 mod loader;
 mod options;
@@ -54,6 +58,7 @@ pub use backoff::Backoff;
 pub use client::Client;
 pub use definition::{parse_column, parse_feature};
 pub use error::{ClientError, Fate};
+pub use job::{CommitOptions, Job, JobBuilder, JobInfo, JobMode};
 pub use loader::{Loader, LoaderOptions};
 pub use options::ClientOptions;
 pub use pipeline::WriteTally;
@@ -63,7 +68,7 @@ pub use rows::{ColumnsBuilder, RowsBuilder};
 pub use tiles::{ExplainedTile, Explanation, StoredTile, TilePartials};
 pub use views::{Seal, ViewInfo};
 
-pub use tilekv_protocol::native::{Credit, ReplyColumnKind, ReplyLists};
+pub use tilekv_protocol::native::{Credit, JobTiles, ReplyColumnKind, ReplyLists};
 pub use tilekv_protocol::{Credentials, ErrorCode, ReadTime, Reply, WriteLane};
 pub use tilekv_tile::{
     Answers, Cells, ColumnDefinition, ColumnType, Edge, Expression, FeatureDefinition, Identifier,
@@ -76,7 +81,8 @@ pub use tilekv_tile::{
 pub mod wire {
     pub use tilekv_protocol::native::{
         Applied, ColumnsReply, FRAME_HEADER_BYTES, Frame, FrameParser, NativeHello, PlanReply,
-        PlanRequest, ReplyColumn, Request, Response, Welcome, WriteOutcome, encode_read, preamble,
+        PlanRequest, ReplyColumn, Request, Response, Welcome, WriteOutcome, encode_job_rows,
+        encode_read, preamble,
     };
-    pub use tilekv_protocol::{EventWrite, Limits, ProtocolError, RequestShape};
+    pub use tilekv_protocol::{Arguments, EventWrite, Limits, ProtocolError, RequestShape};
 }

@@ -16,6 +16,12 @@ pub const WRITE_WINDOW_MAX: usize = 256;
 /// before it gives up: the delays of the back-off, counted in rounds.
 pub const RESEND_ROUNDS_MAX: usize = 10_000;
 
+/// Rows of one put of a job; more are cut into several.
+pub const PUT_ROWS_MAX: usize = 65_536;
+
+/// Bytes of one put of a job, unless a single row has more.
+pub const PUT_BYTES_MAX: usize = 4 << 20;
+
 /// The longest that a server's advice to wait is followed at once.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(10);
 

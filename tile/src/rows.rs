@@ -7,6 +7,7 @@ use crate::name::Identifier;
 use crate::scalar::{ColumnType, Scalar, check_scalar, parse_scalar};
 use crate::time::Timestamp;
 use bytes::Bytes;
+use std::ops::Range;
 
 /// A batch of rows over named columns. A column of the view that is not named is null.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +97,29 @@ impl Rows {
         self.entities.is_empty()
     }
 
+    /// A copy of the rows of a range; strings and entities share their bytes.
+    ///
+    /// # Panics
+    /// Where the rows have no such range, or [`Rows::validate`] would refuse their shape.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let width = self.columns.len();
+        let cells = match &self.cells {
+            Cells::Text { null, cells } => Cells::Text {
+                null: null.clone(),
+                cells: cells[range.start * width..range.end * width].to_vec(),
+            },
+            Cells::Typed(columns) => {
+                Cells::Typed(columns.iter().map(|column| column.slice(range.clone())).collect())
+            }
+        };
+        Self {
+            columns: self.columns.clone(),
+            entities: self.entities[range.clone()].to_vec(),
+            timestamps: self.timestamps[range].to_vec(),
+            cells,
+        }
+    }
+
     /// Checks what needs no view: that every part has an entry per row, that no column is named
     /// twice, and that entities and timestamps are within their bounds. Errors name the row.
     pub fn validate(&self) -> Result<(), TileError> {
@@ -176,6 +200,25 @@ impl TypedColumn {
     /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// A copy of the values of a range; strings share their bytes.
+    ///
+    /// # Panics
+    /// Where the column has no such range.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let part = |valid: &Option<Vec<bool>>| valid.as_ref().map(|v| v[range.clone()].to_vec());
+        match self {
+            Self::I64 { values, valid } => {
+                Self::I64 { values: values[range.clone()].to_vec(), valid: part(valid) }
+            }
+            Self::F64 { values, valid } => {
+                Self::F64 { values: values[range.clone()].to_vec(), valid: part(valid) }
+            }
+            Self::Str { values, valid } => {
+                Self::Str { values: values[range.clone()].to_vec(), valid: part(valid) }
+            }
+        }
     }
 
     /// Which values count, if any does not.
@@ -342,6 +385,21 @@ mod tests {
         let short = amounts(Some(vec![true]));
         let expected = shape("validity entries in a typed column", 1, 2);
         assert_eq!(typed(vec![short, items(b"a")]), expected);
+    }
+
+    #[test]
+    fn a_slice_has_the_rows_of_its_range() {
+        let rows = text_rows(Some("NA"), &["1", "a", "2", "NA", "3", "c"]);
+        let slice = rows.slice(1..2);
+        assert_eq!((slice.len(), slice.validate()), (1, Ok(())));
+        assert_eq!(slice.cell(0, 0, ColumnType::I64), Ok(Some(Scalar::I64(2))));
+        assert_eq!(slice.cell(0, 1, ColumnType::Str), Ok(None));
+        let rows = typed_rows(vec![amounts(Some(vec![false, true])), items(b"a")]);
+        let slice = rows.slice(1..2);
+        assert_eq!(slice.validate(), Ok(()));
+        assert_eq!(slice.cell(0, 0, ColumnType::F64), Ok(Some(Scalar::F64(0.0))));
+        assert_eq!(slice.cell(0, 1, ColumnType::Str), Ok(Some(Scalar::Str(b"b"))));
+        assert!(rows.slice(2..2).is_empty());
     }
 
     #[test]

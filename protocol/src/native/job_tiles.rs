@@ -1,6 +1,8 @@
 //! The tiles of a PUT: partials as typed columns, one for each part of a feature's partial. Knows
 //! nothing of which features a view has, nor of what their partials mean.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 use tilekv_tile::{Identifier, TypedColumn};
 
@@ -16,6 +18,58 @@ pub struct JobTiles {
     pub starts: Vec<i64>,
     /// The columns, named `feature` or `feature.part` ([NAT-46]).
     pub columns: Vec<(String, TypedColumn)>,
+}
+
+impl JobTiles {
+    /// Adds a tile whose partials are JSON.
+    ///
+    /// # Panics
+    /// Where a column is of a part, or holds no JSON.
+    pub fn push(&mut self, entity: &Bytes, start: i64, partials: &[(Identifier, Bytes)]) {
+        let row = self.entities.len();
+        self.entities.push(entity.clone());
+        self.starts.push(start);
+        for (feature, partial) in partials {
+            let (values, valid) = self.json_column(feature);
+            values.resize(row, Bytes::new());
+            valid.resize(row, false);
+            values.push(partial.clone());
+            valid.push(true);
+        }
+        for (_, column) in &mut self.columns {
+            if let TypedColumn::Str { values, valid: Some(valid) } = column {
+                values.resize(row + 1, Bytes::new());
+                valid.resize(row + 1, false);
+            }
+        }
+    }
+
+    fn json_column(&mut self, feature: &Identifier) -> (&mut Vec<Bytes>, &mut Vec<bool>) {
+        let known = self.columns.iter().position(|(name, _)| name == feature.as_str());
+        let index = known.unwrap_or_else(|| {
+            let column = TypedColumn::Str { values: Vec::new(), valid: Some(Vec::new()) };
+            self.columns.push((feature.as_str().to_owned(), column));
+            self.columns.len() - 1
+        });
+        match &mut self.columns[index].1 {
+            TypedColumn::Str { values, valid: Some(valid) } => (values, valid),
+            _ => panic!("tiles whose partials are JSON are pushed to columns of JSON alone"),
+        }
+    }
+
+    /// A copy of the tiles of a range; strings and entities share their bytes.
+    ///
+    /// # Panics
+    /// Where there is no such range.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let part =
+            |(name, column): &(String, TypedColumn)| (name.clone(), column.slice(range.clone()));
+        Self {
+            entities: self.entities[range.clone()].to_vec(),
+            starts: self.starts[range.clone()].to_vec(),
+            columns: self.columns.iter().map(part).collect(),
+        }
+    }
 }
 
 /// A part of a partial, as the end of its column's name says.
@@ -278,6 +332,25 @@ mod tests {
         assert_eq!(printed[0], [&first[..], &rest[..], &last[..]].concat());
         let first = ["n=4", "s=null", "a={\"sum\":null,\"count\":0}", "v=null"];
         assert_eq!(printed[1], [&first[..], &["l=[8,\"x\"]", "top=null", "m=6"]].concat());
+    }
+
+    #[test]
+    fn tiles_of_json_are_pushed_one_by_one() {
+        let name = |text: &str| Identifier::parse(text.as_bytes()).unwrap();
+        let json = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let entity = Bytes::from_static(b"e");
+        let mut tiles = JobTiles::default();
+        tiles.push(&entity, 0, &[(name("a"), json("1"))]);
+        tiles.push(&entity, 10, &[(name("b"), json("[]")), (name("a"), json("2"))]);
+        tiles.push(&entity, 20, &[]);
+        let slice = tiles.slice(1..3);
+        assert_eq!(slice.starts, [10, 20]);
+        let columns: Vec<(&[u8], TypedColumn)> =
+            tiles.columns.iter().map(|(name, column)| (name.as_bytes(), column.clone())).collect();
+        let read = read(tiles.entities.clone(), &tiles.starts, &columns).unwrap();
+        let a = |text: &'static str| (name("a"), json(text));
+        let wanted = [vec![a("1")], vec![a("2"), (name("b"), json("[]"))], vec![]];
+        assert_eq!(read.into_iter().map(|tile| tile.partials).collect::<Vec<_>>(), wanted);
     }
 
     #[test]
