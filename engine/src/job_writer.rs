@@ -251,7 +251,9 @@ impl JobWriter {
             let timestamp = rows.timestamps[row];
             if timestamp < from || to <= timestamp {
                 return Err(EngineError::BadValue(format!(
-                    "row {row} has timestamp {timestamp}, outside the job's range [{from}, {to})"
+                    "row {} (counted from 1) has timestamp {timestamp}, outside the job's range \
+                     [{from}, {to})",
+                    row + 1
                 )));
             }
             writer.begin_row(timestamp, &rows.entities[row]);
