@@ -10,6 +10,8 @@ mod flights;
 mod flights_load;
 mod flights_read;
 mod framing;
+mod job_kills;
+mod jobs;
 mod kill_writers;
 mod kills;
 mod loads;
