@@ -68,8 +68,11 @@ pub(crate) enum Action {
     Seal(Seal),
     /// Show the last sequence of a producer that was applied
     Producer(Producer),
-    /// Load a CSV file, exactly once
+    /// Load a CSV or Parquet file, exactly once
     Load(Box<Load>),
+    /// Begin, commit, abort and show jobs
+    #[command(subcommand)]
+    Job(Job),
     /// Ask for windows of entities
     Get(Get),
     /// Show how a window came to its value, as a timeline
@@ -253,7 +256,7 @@ pub(crate) struct Producer {
     Example:\n  tilekv load data/flights.csv.gz --view carrier --entity carrier --time time \
     --map delay=dep_delay")]
 pub(crate) struct Load {
-    /// A CSV file with a header line, plain or .gz
+    /// A Parquet file, or a CSV file with a header line, plain or .gz
     pub(crate) file: PathBuf,
     /// The view
     #[arg(long)]
@@ -288,6 +291,97 @@ pub(crate) struct Load {
     /// The producer's id, in place of the one made of file and options
     #[arg(long, value_name = "ID")]
     pub(crate) producer: Option<String>,
+    #[command(flatten)]
+    pub(crate) as_job: AsJob,
+}
+
+/// How a file is loaded as a job.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct AsJob {
+    /// Publish all rows at once, in place of what the view holds for their time
+    #[arg(long, conflicts_with = "producer")]
+    pub(crate) job: bool,
+    /// The start of the job's range: a multiple of the tile size [default: of the first row's tile]
+    #[arg(long, requires = "job", allow_hyphen_values = true, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// The end of the job's range: a multiple of the tile size [default: of the last row's tile]
+    #[arg(long, requires = "job", allow_hyphen_values = true, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// What becomes of what the range holds [default: replace]
+    #[arg(long, requires = "job", value_enum)]
+    pub(crate) mode: Option<ModeWord>,
+    /// Refuse to publish any other number of rows
+    #[arg(long, requires = "job", value_name = "ROWS")]
+    pub(crate) rows: Option<u64>,
+    /// Publish and seal even where the file has no row, or fewer than the view's MINROWS
+    #[arg(long, requires = "job")]
+    pub(crate) allow_empty: bool,
+    /// Leave the range unsealed
+    #[arg(long, requires = "job")]
+    pub(crate) no_seal: bool,
+    /// The job's token, in place of the one made of file and options
+    #[arg(long, requires = "job", value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+}
+
+/// What a job's commit does to what its range holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeWord {
+    /// It goes
+    Replace,
+    /// It stays, and the job's rows are added
+    Merge,
+}
+
+/// `tilekv job ..`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Begin a job and print its id
+    Begin {
+        /// The view
+        view: String,
+        /// The start of its range: a multiple of the tile size
+        #[arg(allow_hyphen_values = true)]
+        from: String,
+        /// The end of its range: a multiple of the tile size
+        #[arg(allow_hyphen_values = true)]
+        to: String,
+        /// What becomes of what the range holds
+        #[arg(long, value_enum, default_value_t = ModeWord::Replace)]
+        mode: ModeWord,
+        /// Abort it when no command names it for so long, such as 6h [default: 1h]
+        #[arg(long, value_name = "DURATION")]
+        timeout: Option<String>,
+        /// A token by which the same job is found again
+        #[arg(long)]
+        token: Option<String>,
+    },
+    /// Publish all rows of a job and seal its range
+    Commit {
+        /// The job's id
+        job: String,
+        /// Refuse to publish any other number of rows
+        #[arg(long)]
+        rows: Option<u64>,
+        /// Publish and seal even without rows
+        #[arg(long)]
+        allow_empty: bool,
+        /// Leave the range unsealed
+        #[arg(long)]
+        no_seal: bool,
+    },
+    /// Forget a job and its rows
+    Abort {
+        /// The job's id
+        job: String,
+    },
+    /// Show a job
+    Info {
+        /// The job's id
+        job: String,
+    },
+    /// List open jobs, and those committed in the last 7 days
+    List,
 }
 
 /// How a CSV file writes times.

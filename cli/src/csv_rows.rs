@@ -1,4 +1,4 @@
-//! Batches of rows out of CSV text, always the same for the same text and layout. Knows nothing
+//! Where the parts of rows stand in a file's columns, and batches of rows out of CSV text, always the same for the same text and layout. Knows nothing
 //! of files and servers.
 
 use std::io::Read;
@@ -13,9 +13,9 @@ use crate::clock_time;
 use crate::render::joined_keys;
 use crate::tiles::pairs;
 
-/// Where the parts of a row stand in the CSV columns.
+/// Where the parts of a row stand in the columns of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CsvLayout {
+pub(crate) struct RowLayout {
     entity: Vec<usize>,
     time: usize,
     time_form: TimeForm,
@@ -29,7 +29,7 @@ pub(crate) struct CsvLayout {
 /// Reads batches.
 pub(crate) struct CsvRows<R> {
     reader: csv::Reader<R>,
-    layout: CsvLayout,
+    layout: RowLayout,
     builder: RowsBuilder,
     record: ByteRecord,
     passed_over: u64,
@@ -41,7 +41,7 @@ enum Row {
     PassedOver,
 }
 
-impl CsvLayout {
+impl RowLayout {
     /// Finds the columns that the command line names in the header of the file.
     pub(crate) fn find(
         load: &Load,
@@ -68,13 +68,33 @@ impl CsvLayout {
         })
     }
 
-    /// The view's columns that are filled, for people.
-    pub(crate) fn filled(&self) -> impl Iterator<Item = &str> {
-        self.columns.iter().map(|(name, _, _)| name.as_str())
+    /// Rows of one batch.
+    pub(crate) fn batch_rows(&self) -> usize {
+        self.batch_rows
+    }
+
+    /// Whether rows without entity or time are passed over.
+    pub(crate) fn skips_missing(&self) -> bool {
+        self.skip_missing
+    }
+
+    /// The columns of the file that make the entity.
+    pub(crate) fn entity_places(&self) -> &[usize] {
+        &self.entity
+    }
+
+    /// The column of the file with the time, and how it is written.
+    pub(crate) fn time_place(&self) -> (usize, TimeForm) {
+        (self.time, self.time_form)
+    }
+
+    /// Name, type and column of the file of each column of the view that is filled.
+    pub(crate) fn columns(&self) -> &[(String, ColumnType, usize)] {
+        &self.columns
     }
 
     /// Whether the cell is null where it stands, whatever its column.
-    fn is_missing(&self, cell: &[u8]) -> bool {
+    pub(crate) fn is_missing(&self, cell: &[u8]) -> bool {
         cell.is_empty() || self.null.as_ref().is_some_and(|null| cell == null.as_bytes())
     }
 
@@ -86,14 +106,18 @@ impl CsvLayout {
         Some(Bytes::from(joined_keys(keys)))
     }
 
+    /// Whether a text is null in a column of that type.
+    pub(crate) fn is_null(&self, text: &[u8], kind: ColumnType) -> bool {
+        match &self.null {
+            Some(null) => text == null.as_bytes(),
+            None => text.is_empty() && kind != ColumnType::Str,
+        }
+    }
+
     fn cells<'r>(&self, record: &'r ByteRecord) -> Result<Vec<Option<Scalar<'r>>>, String> {
         let cell = |(name, kind, place): &(String, ColumnType, usize)| {
             let text = &record[*place];
-            let is_null = match &self.null {
-                Some(null) => text == null.as_bytes(),
-                None => text.is_empty() && *kind != ColumnType::Str,
-            };
-            if is_null {
+            if self.is_null(text, *kind) {
                 return Ok(None);
             }
             let scalar = parse_scalar(*kind, text);
@@ -102,7 +126,8 @@ impl CsvLayout {
         self.columns.iter().map(cell).collect()
     }
 
-    fn time(&self, text: &[u8]) -> Result<i64, String> {
+    /// A time as the command line says that it is written.
+    pub(crate) fn time(&self, text: &[u8]) -> Result<i64, String> {
         let shown = || String::from_utf8_lossy(text).into_owned();
         let whole = |text: &[u8]| Timestamp::parse(text).map_err(|error| error.to_string());
         match self.time_form {
@@ -118,7 +143,7 @@ impl CsvLayout {
 
 impl<R: Read> CsvRows<R> {
     /// Reads from behind the header.
-    pub(crate) fn new(reader: csv::Reader<R>, layout: CsvLayout) -> Result<Self, TileError> {
+    pub(crate) fn new(reader: csv::Reader<R>, layout: RowLayout) -> Result<Self, TileError> {
         let columns: Vec<(&str, ColumnType)> =
             layout.columns.iter().map(|(name, kind, _)| (name.as_str(), *kind)).collect();
         let builder = RowsBuilder::new(&columns)?;
@@ -166,7 +191,7 @@ impl<R: Read> CsvRows<R> {
 }
 
 fn take_row(
-    layout: &CsvLayout,
+    layout: &RowLayout,
     record: &ByteRecord,
     builder: &mut RowsBuilder,
 ) -> Result<Row, String> {
@@ -264,6 +289,7 @@ mod tests {
             batch: 2,
             in_flight: 1,
             producer: None,
+            as_job: crate::arguments::AsJob::default(),
         };
         change(&mut load);
         load
@@ -272,7 +298,7 @@ mod tests {
     fn rows(load: &Load) -> Result<CsvRows<&'static [u8]>, String> {
         let mut reader = csv::Reader::from_reader(TEXT.as_bytes());
         let header = reader.byte_headers().unwrap().clone();
-        let layout = CsvLayout::find(load, &view(), &header)?;
+        let layout = RowLayout::find(load, &view(), &header)?;
         CsvRows::new(reader, layout).map_err(|error| error.to_string())
     }
 

@@ -7,7 +7,7 @@ use tilekv_client::{
     parse_feature,
 };
 
-use crate::arguments::{Load, TimeForm};
+use crate::arguments::{AsJob, Load, TimeForm};
 
 /// One view of the demonstration: who is counted, and which CSV columns say so.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +86,7 @@ impl DemoView {
             batch: BATCH_ROWS,
             in_flight: 16,
             producer: None,
+            as_job: AsJob::default(),
         }
     }
 }

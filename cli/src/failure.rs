@@ -77,6 +77,11 @@ impl CliError {
                 "windows and offsets are whole numbers of tiles; `tilekv view info VIEW` shows \
                  the tile size"
             }
+            ClientError::EmptyJob { .. } => {
+                "nothing was published or sealed; where the source may be empty, say --allow-empty"
+            }
+            ClientError::RowCount { .. } => "nothing was published or sealed; see what is missing",
+            ClientError::NoJob { .. } => "`tilekv job list` shows the jobs there are",
             ClientError::Busy { .. } => "the server has too much to do; try again later",
             ClientError::ReadOnly { .. } => "the server's disk may be full; see its log",
             ClientError::Lost { fate: Fate::Unknown, .. }

@@ -1,22 +1,20 @@
-//! `tilekv load`: a CSV file into a view, exactly once. Knows nothing of how rows are read and
+//! `tilekv load`: a file into a view, exactly once. Knows nothing of how rows are read and
 //! how batches are sent again.
 
-use std::fs::File;
-use std::io::{Read, Seek};
-use std::path::Path;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
-use flate2::read::MultiGzDecoder;
 use tilekv_client::blocking::{Client, Loader};
 use tilekv_client::{LoaderOptions, WriteTally};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::arguments::{Load, Server};
-use crate::csv_rows::{CsvLayout, CsvRows};
 use crate::failure::CliError;
+use crate::job_load;
 use crate::progress::Progress;
 use crate::render::grouped;
 use crate::session::connect;
+use crate::source::{RowSource, open, shown};
 use crate::terminal::say;
 use crate::views::name;
 
@@ -37,6 +35,9 @@ const RETRY_SECONDS: u64 = 60;
 
 pub(crate) fn run(server: &Server, load: Box<Load>) -> Result<(), CliError> {
     let client = connect(server, RETRY_SECONDS)?;
+    if load.as_job.job {
+        return job_load::run(&client, &load);
+    }
     let report = load_file(&client, &load)?;
     say(report.text(&load.view))
 }
@@ -52,18 +53,7 @@ pub(crate) fn load_file(client: &Client, load: &Load) -> Result<LoadReport, CliE
     let started = Instant::now();
     let progress = Progress::start(&load.view, open(&load.file)?.1);
     let content = |problem: String| CliError::Content { path: shown(&load.file), problem };
-    let mut reader = csv_reader(load, &progress)?;
-    let header = reader.byte_headers().map_err(|error| content(error.to_string()))?.clone();
-    let layout = CsvLayout::find(load, &definition, &header).map_err(CliError::Usage)?;
-    if layout.filled().next().is_none() && !definition.columns.is_empty() {
-        let known: Vec<&str> = definition.columns.iter().map(|c| c.name.as_str()).collect();
-        return Err(CliError::Usage(format!(
-            "no column of the file fills a column of view {view}, which has {}: name some with \
-             --map VIEW_COLUMN=CSV_COLUMN",
-            known.join(", ")
-        )));
-    }
-    let mut rows = CsvRows::new(reader, layout)?;
+    let mut rows = RowSource::open(load, &definition, &progress)?;
     let mut options = LoaderOptions::exactly_once(producer);
     options.batches_in_flight_max = load.in_flight;
     let mut loader = client.loader(&view, options)?;
@@ -79,7 +69,7 @@ pub(crate) fn load_file(client: &Client, load: &Load) -> Result<LoadReport, CliE
 }
 
 /// Passes over what an earlier run has loaded.
-fn skip_applied<R: Read>(loader: &mut Loader, rows: &mut CsvRows<R>) -> Result<(u64, u64), String> {
+fn skip_applied(loader: &mut Loader, rows: &mut RowSource) -> Result<(u64, u64), String> {
     let (mut batches, mut skipped) = (0, 0);
     while loader.is_next_applied() {
         match rows.skip_batch()? {
@@ -98,41 +88,9 @@ fn skip_applied<R: Read>(loader: &mut Loader, rows: &mut CsvRows<R>) -> Result<(
     Ok((batches, skipped))
 }
 
-fn csv_reader(load: &Load, progress: &Progress) -> Result<csv::Reader<Box<dyn Read>>, CliError> {
-    let (file, _) = open(&load.file)?;
-    let is_packed = is_gzip(&file, &load.file)?;
-    let file = progress.watch(file);
-    let text: Box<dyn Read> =
-        if is_packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    let delimiter = u8::try_from(load.delimiter).map_err(|_| {
-        CliError::Usage(format!("--delimiter '{}': expected an ASCII character", load.delimiter))
-    })?;
-    Ok(csv::ReaderBuilder::new().delimiter(delimiter).from_reader(text))
-}
-
-/// Whether the file begins as gzip does; it is read from the start afterwards.
-fn is_gzip(mut file: &File, path: &Path) -> Result<bool, CliError> {
-    let mut magic = [0; 2];
-    let failed = |source| CliError::File { verb: "read", path: shown(path), source };
-    let count = file.read(&mut magic).map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    Ok(count == magic.len() && magic == [0x1F, 0x8B])
-}
-
-fn open(path: &Path) -> Result<(File, u64), CliError> {
-    let failed = |source| CliError::File { verb: "open", path: shown(path), source };
-    let file = File::open(path).map_err(failed)?;
-    let bytes = file.metadata().map_err(failed)?.len();
-    Ok((file, bytes))
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}
-
 /// The id under which this file with these options is loaded: the same wherever the file lies,
 /// another for anything that changes which rows are in which batch.
-fn producer_id(load: &Load) -> Result<String, CliError> {
+pub(crate) fn producer_id(load: &Load) -> Result<String, CliError> {
     let mut hash = Xxh3::new();
     let (mut file, _) = open(&load.file)?;
     let mut buffer = vec![0; 1 << 16];
@@ -185,7 +143,8 @@ impl LoadReport {
     }
 }
 
-fn rate(rows: u64, time: Duration) -> String {
+/// Rows a second, for people.
+pub(crate) fn rate(rows: u64, time: Duration) -> String {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
     let per_second = u128::from(rows) * 1_000_000 / u128::from(micros);
     format!("{} rows/s", grouped(u64::try_from(per_second).unwrap_or(u64::MAX)))

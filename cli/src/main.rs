@@ -9,11 +9,15 @@ mod demo_views;
 mod explain;
 mod failure;
 mod get;
+mod job_load;
+mod jobs;
 mod limits;
 mod load;
+mod parquet_rows;
 mod progress;
 mod render;
 mod session;
+mod source;
 mod table;
 mod terminal;
 mod tiles;
@@ -52,6 +56,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
         Action::Seal(seal) => views::seal(&server, seal),
         Action::Producer(producer) => tiles::producer(&server, producer),
         Action::Load(load) => load::run(&server, load),
+        Action::Job(job) => jobs::run(&server, job),
         Action::Get(get) => get::run(&server, get),
         Action::Explain(explain) => explain::run(&server, explain),
         Action::Demo(demo) => demo::run(&server, demo),

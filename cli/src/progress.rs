@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::terminal::is_watched;
 
 /// A bar over the bytes of a file, with rate and remaining time.
+#[derive(Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
@@ -27,6 +28,11 @@ impl Progress {
     /// A reader whose bytes move the bar.
     pub(crate) fn watch<R: Read>(&self, reader: R) -> impl Read + use<R> {
         self.bar.wrap_read(reader)
+    }
+
+    /// Moves the bar of a file that is not read from front to back.
+    pub(crate) fn reach(&self, bytes: u64) {
+        self.bar.set_position(bytes);
     }
 
     /// What is said beside the bar.
