@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::backfill;
 use crate::compare::Settings;
 use crate::embedded_load::EmbeddedWork;
 use crate::peer::Places;
@@ -24,6 +25,8 @@ pub struct Arguments {
 pub enum Command {
     /// Starts TileKV and Redis, loads the same data into both, and measures them side by side.
     Compare(CompareArguments),
+    /// Loads the same tiles into TileKV, as jobs, and into Redis, and says how fast.
+    Backfill(BackfillArguments),
     /// Stores tiles of several shapes in TileKV and Redis, and measures what they take.
     Footprint(FootprintArguments),
     /// Loads the data set into a running server.
@@ -84,6 +87,36 @@ impl CompareArguments {
             rows: self.rows.clone(),
             is_quick: self.quick,
         }
+    }
+}
+
+/// Arguments of `backfill`.
+#[derive(Debug, Args)]
+pub struct BackfillArguments {
+    /// Runs of each form.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Entities, each with ten tiles.
+    #[arg(long, default_value_t = 300_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    entities: u32,
+    /// The TileKV server; by default the one beside this program.
+    #[arg(long)]
+    server: Option<PathBuf>,
+    /// The Redis server.
+    #[arg(long, default_value = "redis-server")]
+    redis: PathBuf,
+    /// Where the peers' folders are made: a real disk; by default beside this program.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+}
+
+impl BackfillArguments {
+    /// The settings that they mean.
+    #[must_use]
+    pub fn settings(&self) -> backfill::Settings {
+        let places = places(&self.redis, self.server.as_deref(), self.folder.as_deref());
+        backfill::Settings { places, entities: self.entities, runs: self.runs }
     }
 }
 

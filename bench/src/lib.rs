@@ -2,6 +2,7 @@
 //! docs/benchmarks.md says what is measured and how. Knows nothing of the server's insides.
 
 pub mod arguments;
+pub mod backfill;
 pub mod compare;
 pub mod dataset;
 pub mod embedded;

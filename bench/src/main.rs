@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use tilekv_bench::arguments::{
-    Arguments, Command, CompareArguments, EmbeddedArguments, FillArguments, FillPeer,
-    FootprintArguments, LoadArguments, program_folder,
+    Arguments, BackfillArguments, Command, CompareArguments, EmbeddedArguments, FillArguments,
+    FillPeer, FootprintArguments, LoadArguments, program_folder,
 };
+use tilekv_bench::backfill::{backfill, to_markdown};
 use tilekv_bench::compare::{SEED, WRITTEN_SHARE, compare, run_contender};
 use tilekv_bench::dataset::Dataset;
 use tilekv_bench::embedded_load::run_embedded;
@@ -32,6 +33,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => run_compare(&arguments),
+        Command::Backfill(arguments) => run_backfill(&arguments),
         Command::Footprint(arguments) => run_footprint(&arguments),
         Command::Fill(arguments) => run_fill(&arguments),
         Command::Load(arguments) => run_load(&arguments),
@@ -62,6 +64,11 @@ fn run_compare(arguments: &CompareArguments) -> Result<(), BenchError> {
         write_file(path, &placed)?;
     }
     Ok(())
+}
+
+fn run_backfill(arguments: &BackfillArguments) -> Result<(), BenchError> {
+    let outcomes = backfill(&arguments.settings(), &mut |line| tell(line))?;
+    print(&to_markdown(&outcomes))
 }
 
 fn run_footprint(arguments: &FootprintArguments) -> Result<(), BenchError> {
