@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) memory_bytes_max: usize,
     /// Network threads.
     pub(crate) thread_count: usize,
+    /// Threads that read pages of cold segments.
+    pub(crate) cold_read_thread_count: usize,
     /// Password of the user `default`, if clients need one.
     pub(crate) password: Option<String>,
     /// Client connections at the same time.
@@ -156,6 +158,7 @@ impl Config {
             interval: reader.milliseconds("interval_ms", 1, 60_000)?,
             memory_bytes_max: reader.memory(machine)?,
             thread_count: reader.threads(machine)?,
+            cold_read_thread_count: reader.count("cold_read_threads", 1, 256)?,
             password: reader.password()?,
             connection_count_max: reader.count("connections_max", 1, 1_000_000)?,
             frame_bytes_max,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tilekv_engine::Outcome;
 use tilekv_protocol::{ErrorReply, ProtocolError, Reply};
+use tilekv_tile::Answers;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::family::Family;
@@ -42,7 +43,7 @@ pub(crate) struct SlowOutcome {
     /// The request.
     pub(crate) tag: Tag,
     /// What the client is told.
-    pub(crate) reply: Reply,
+    pub(crate) reply: SlowReply,
     /// When the request was read from the socket.
     pub(crate) started: Instant,
 }
@@ -69,6 +70,20 @@ pub(crate) enum JobAnswer {
     Refused(ErrorReply),
     /// The request breaks its format; the connection cannot go on.
     Malformed(ProtocolError),
+}
+
+/// What the client is told of a slow request.
+#[derive(Debug)]
+pub(crate) enum SlowReply {
+    /// A reply of a command.
+    Reply(Reply),
+    /// The columns of a native read.
+    Columns {
+        /// The answers.
+        answers: Answers,
+        /// Whether statuses go with the values.
+        with_status: bool,
+    },
 }
 
 /// What became of a write.

@@ -20,6 +20,7 @@ use tilekv_protocol::{
     ViewCommand, WindowCommand,
 };
 
+use crate::cold_reads::ColdWork;
 use crate::family::Family;
 use crate::job_queue::JobWork;
 use crate::plans::Plans;
@@ -56,6 +57,8 @@ pub(crate) enum Action {
     Write(Box<tilekv_engine::Write>),
     /// The slow worker answers.
     Scan(Scan),
+    /// The threads of cold reads answer.
+    Cold(ColdWork),
     /// A job worker answers.
     Job(JobId, JobWork),
     /// An array of the answers of these commands, run back to back.
@@ -84,7 +87,7 @@ pub(crate) fn dispatch(
         Command::Transaction(command) => transactions::run(session, command),
         Command::View(command) => views::run(context, command),
         Command::Tile(command) => tile(context, command),
-        Command::Window(command) => windows::run(context, command).map(Action::Reply),
+        Command::Window(command) => windows::run(context, command),
         Command::Seal(command) => seal(context, command),
         Command::Job(command) => jobs::run(context, command),
     }

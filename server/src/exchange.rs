@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tilekv_engine::{JobId, Write};
 use tilekv_protocol::{ErrorReply, ProtocolError, RefusedWrite, Reply};
 
+use crate::cold_reads::{ColdRead, ColdWork};
 use crate::delivery::{AnswerForm, JobAnswer, Tag};
 use crate::dispatch::scan::Scan;
 use crate::dispatch::{Context, writes};
@@ -212,6 +213,27 @@ impl Exchange {
         }
         turn.metrics.busy.add(1);
         Err(refuse::slow_queue_full())
+    }
+
+    /// Hands a read that needs pages from disk to the threads of cold reads.
+    pub(crate) fn submit_cold(
+        &mut self,
+        turn: &Turn<'_>,
+        tag: Tag,
+        work: ColdWork,
+    ) -> Result<(), ErrorReply> {
+        let read = ColdRead {
+            thread: turn.thread,
+            connection: self.session.client.id,
+            tag,
+            work,
+            started: turn.started,
+        };
+        if turn.context.shared.cold_queue.push(read) {
+            return Ok(());
+        }
+        turn.metrics.busy.add(1);
+        Err(refuse::cold_queue_full())
     }
 }
 

@@ -42,6 +42,7 @@ impl Collector for Page {
         write_commands(&mut writer, &self.0)?;
         write_commits(&mut writer, &self.0)?;
         write_engine(&mut writer, &self.0)?;
+        write_memory(&mut writer, &self.0)?;
         write_jobs(&mut writer, &self.0)?;
         write_views(&mut writer, &self.0)
     }
@@ -233,6 +234,36 @@ fn write_engine(page: &mut PageWriter<'_>, shared: &Shared) -> fmt::Result {
     page.counter("tilekv_wal_written_bytes", help, shared.metrics.commits.log_bytes.get())?;
     let help = "Syncs of the log since the process started";
     page.counter("tilekv_wal_syncs", help, shared.metrics.commits.log_syncs.get())
+}
+
+fn write_memory(page: &mut PageWriter<'_>, shared: &Shared) -> fmt::Result {
+    let memory = shared.reader.memory();
+    let used: Vec<_> = memory
+        .used
+        .iter()
+        .map(|(purpose, bytes)| (label("use", purpose.as_str()), *bytes))
+        .collect();
+    page.gauges("tilekv_store_memory_bytes", "Memory of the store, by what it is for", &used)?;
+    let help = "What the store may take in memory";
+    page.gauge("tilekv_store_memory_bytes_max", help, memory.bytes_max)?;
+    let help = "Data of segments that stays on disk until it is read";
+    page.gauge("tilekv_cold_bytes", help, shared.reader.snapshot().info().cold_bytes)?;
+    page.counter("tilekv_cold_pages_read", "Pages read from disk", memory.pages.pages_read)?;
+    page.counter("tilekv_cold_read_bytes", "Bytes of these pages", memory.pages.bytes_read)?;
+    let help = "Pages that failed their checks when they were read";
+    page.counter("tilekv_cold_pages_damaged", help, memory.pages.pages_damaged)?;
+    let cold = &shared.metrics.cold;
+    let help = "Reads refused because a page is damaged";
+    page.counter("tilekv_cold_reads_damaged", help, cold.damaged.get())?;
+    let waiting = count(shared.cold_queue.len());
+    page.gauge("tilekv_cold_queue_reads", "Reads that wait for the disk", waiting)?;
+    let bytes = count(shared.cold_queue.bytes());
+    page.gauge("tilekv_cold_queue_bytes", "Pages that these reads will hold", bytes)?;
+    page.latencies(
+        "tilekv_cold_read_seconds",
+        "Reads that needed pages from disk, from their arrival to their answer",
+        &[(Vec::new(), cold.latency.snapshot())],
+    )
 }
 
 fn write_jobs(page: &mut PageWriter<'_>, shared: &Shared) -> fmt::Result {

@@ -54,6 +54,15 @@ pub(crate) const COMMIT_WRITE_COUNT_MAX: usize = 16_384;
 /// Slow requests (scans for VIEW.INFO and the like) that wait for the slow worker at most.
 pub(crate) const SLOW_QUEUE_COUNT_MAX: usize = 1024;
 
+/// Reads that wait for pages from disk at most.
+pub(crate) const COLD_QUEUE_COUNT_MAX: usize = 4096;
+
+/// Bytes of pages that waiting reads may come to.
+pub(crate) const COLD_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// What a page that is waited for is counted as.
+pub(crate) const COLD_PAGE_BYTES: usize = 8 << 10;
+
 /// How often the committer looks for background work when nobody writes.
 pub(crate) const TASK_INTERVAL_MS: u64 = 100;
 

@@ -7,6 +7,7 @@ mod banner;
 mod budget;
 mod clients;
 mod clock;
+mod cold_reads;
 mod committer;
 mod config;
 mod connection;

@@ -34,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) commits: CommitMetrics,
     /// Written by the job workers.
     pub(crate) jobs: JobMetrics,
+    /// Written by the threads of cold reads.
+    pub(crate) cold: ColdMetrics,
 }
 
 /// Counters of one network thread.
@@ -85,6 +87,15 @@ pub(crate) struct CommitMetrics {
     pub(crate) tasks_running: Gauge,
 }
 
+/// What the threads of cold reads have seen.
+#[derive(Debug, Default)]
+pub(crate) struct ColdMetrics {
+    /// Time from the read of a command to its answer, of reads that needed pages from disk.
+    pub(crate) latency: Latency,
+    /// Reads refused because a page is damaged.
+    pub(crate) damaged: Counter,
+}
+
 /// What the job workers have seen.
 #[derive(Debug, Default)]
 pub(crate) struct JobMetrics {
@@ -116,6 +127,7 @@ impl Metrics {
             threads,
             commits: CommitMetrics::default(),
             jobs: JobMetrics::default(),
+            cold: ColdMetrics::default(),
         }
     }
 

@@ -2,11 +2,11 @@
 //! ([NAT-3], [NAT-4]). Knows nothing of sockets.
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
-use tilekv_engine::{Outcome, Plan, ReadRequest};
+use tilekv_engine::{Outcome, PinnedPages, Plan, ReadOutcome, ReadRequest};
 use tilekv_protocol::native::{
     Applied, Credit, FrameParser, NativeHello, PREAMBLE_BYTES, PlanReply, PlanRequest, Request,
     RequestError, Response, Welcome, WriteOutcome, encode_answers, parse_preamble,
@@ -15,8 +15,12 @@ use tilekv_protocol::{
     Arguments, Command, CommandError, ConnectionCommand, Credentials, ErrorReply, JobPut,
     ProtocolError, Reply, TileCommand, check_answer_size,
 };
+use tilekv_tile::Answers;
 
-use crate::delivery::{AnswerForm, JobAnswer, JobOutcome, SlowOutcome, Tag, WriteOutcomes};
+use crate::cold_reads::{ColdForm, ColdWindows, ColdWork};
+use crate::delivery::{
+    AnswerForm, JobAnswer, JobOutcome, SlowOutcome, SlowReply, Tag, WriteOutcomes,
+};
 use crate::dispatch::{self, Action, jobs, writes};
 use crate::exchange::{self, Exchange, Turn};
 use crate::family::Family;
@@ -40,7 +44,7 @@ pub(crate) struct NativeFace {
 #[derive(Debug)]
 struct Prepared {
     request: ReadRequest,
-    plan: RefCell<Rc<Plan>>,
+    plan: RefCell<Arc<Plan>>,
 }
 
 impl NativeFace {
@@ -119,8 +123,20 @@ impl NativeFace {
     ) {
         self.waiting -= 1;
         let SlowOutcome { tag, reply, started } = delivered;
-        turn.metrics.record(tag.family, exchange::ending(&reply), 1, started.elapsed());
-        respond(exchange, tag.request, &value(reply));
+        let ending = match &reply {
+            SlowReply::Reply(reply) => exchange::ending(reply),
+            SlowReply::Columns { .. } => Ending::Answered,
+        };
+        turn.metrics.record(tag.family, ending, 1, started.elapsed());
+        match reply {
+            SlowReply::Reply(reply) => respond(exchange, tag.request, &value(reply)),
+            SlowReply::Columns { answers, with_status } => {
+                let sent = send_answers(exchange, tag.request, &answers, with_status);
+                if let Err(error) = sent {
+                    respond(exchange, tag.request, &Response::refusal(error));
+                }
+            }
+        }
     }
 
     /// Answers work on a job.
@@ -177,7 +193,12 @@ impl NativeFace {
             }
             Request::Prepare(plan) => self.prepare(exchange, turn, id, plan),
             Request::Release(plan) => self.release(exchange, id, plan),
-            Request::Read(read) => self.read(exchange, turn, id, read),
+            Request::Read(read) => {
+                if let Err(error) = self.read(exchange, turn, tag, read) {
+                    self.finish(exchange, turn, tag, Err(error));
+                }
+                return;
+            }
             Request::Events(events) => {
                 self.write(exchange, turn, tag, TileCommand::Events(events), bytes)
             }
@@ -284,7 +305,7 @@ impl NativeFace {
         &mut self,
         exchange: &mut Exchange,
         turn: &Turn<'_>,
-        id: u64,
+        tag: Tag,
         read: tilekv_protocol::native::ReadRequest,
     ) -> Result<(), ErrorReply> {
         let plan = self.current_plan(turn, read.plan)?;
@@ -292,29 +313,40 @@ impl NativeFace {
         let keys: SmallVec<[&[u8]; 8]> = read.keys.iter().collect();
         let context = &turn.context;
         let time = dispatch::engine_time(read.time);
+        let (reader, version) = (&context.shared.reader, &context.version);
+        let (now_ms, with_status) = (context.now_ms, read.with_status);
         let mut answers = context.plans.lend_answers();
-        context
-            .shared
-            .reader
-            .read_into(&context.version, &plan, context.now_ms, &time, &keys, &mut answers)
-            .map_err(|error| refuse::engine_error(&error))?;
-        let encoded = encode_answers(id, &answers, read.with_status, exchange.output.open());
-        exchange.output.end_reply();
-        context.plans.return_answers(answers);
-        encoded.map_err(|error| ErrorReply::limit(error.to_string()))
+        let (clock, pinned) = ((now_ms, &time), PinnedPages::default());
+        let outcome = reader.try_read_into(version, &plan, clock, &keys, &mut answers, pinned);
+        match outcome.map_err(|error| refuse::engine_error(&error))? {
+            ReadOutcome::Ready(()) => {
+                let sent = send_answers(exchange, tag.request, &answers, with_status);
+                context.plans.return_answers(answers);
+                turn.count(tag.family, Ending::Answered);
+                sent
+            }
+            ReadOutcome::Needs(request) => {
+                let entities = keys.iter().map(|key| Bytes::copy_from_slice(key)).collect();
+                let (version, form) = (Arc::clone(version), ColdForm::Columns { with_status });
+                let windows = ColdWindows { request, version, plan, now_ms, time, entities, form };
+                exchange.submit_cold(turn, tag, ColdWork::Windows(Box::new(windows)))?;
+                self.waiting += 1;
+                Ok(())
+            }
+        }
     }
 
-    fn current_plan(&self, turn: &Turn<'_>, plan: u32) -> Result<Rc<Plan>, ErrorReply> {
+    fn current_plan(&self, turn: &Turn<'_>, plan: u32) -> Result<Arc<Plan>, ErrorReply> {
         let index = usize::try_from(plan).unwrap_or(usize::MAX);
         let prepared = self.prepared.get(index).and_then(Option::as_ref);
         let prepared = prepared.ok_or_else(|| no_plan(plan))?;
-        let known = Rc::clone(&prepared.plan.borrow());
+        let known = Arc::clone(&prepared.plan.borrow());
         let context = &turn.context;
         if context.shared.reader.is_current(&context.version, &known) {
             return Ok(known);
         }
         let fresh = context.plans.find(context, prepared.request.clone())?;
-        *prepared.plan.borrow_mut() = Rc::clone(&fresh);
+        *prepared.plan.borrow_mut() = Arc::clone(&fresh);
         Ok(fresh)
     }
 
@@ -405,6 +437,10 @@ impl NativeFace {
                 exchange.submit_scan(turn, tag, scan)?;
                 self.waiting += 1;
             }
+            Action::Cold(work) => {
+                exchange.submit_cold(turn, tag, work)?;
+                self.waiting += 1;
+            }
         }
         Ok(())
     }
@@ -471,6 +507,18 @@ fn value(reply: Reply) -> Response {
 
 fn no_plan(plan: u32) -> ErrorReply {
     ErrorReply::usage(format!("plan {plan} is not prepared on this connection; send PREPARE"))
+}
+
+/// Appends the answers of a read.
+fn send_answers(
+    exchange: &mut Exchange,
+    id: u64,
+    answers: &Answers,
+    with_status: bool,
+) -> Result<(), ErrorReply> {
+    let encoded = encode_answers(id, answers, with_status, exchange.output.open());
+    exchange.output.end_reply();
+    encoded.map_err(|error| ErrorReply::limit(error.to_string()))
 }
 
 /// Appends a response, or a refusal if it is too large for a frame.

@@ -3,7 +3,7 @@
 //! kept with them.
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use tilekv_engine::{Plan, ReadRequest};
@@ -17,7 +17,7 @@ use crate::refuse;
 /// The plans of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
-    plans: RefCell<HashMap<Shape, Rc<Plan>>>,
+    plans: RefCell<HashMap<Shape, Arc<Plan>>>,
     answers: RefCell<Answers>,
 }
 
@@ -35,19 +35,19 @@ impl Plans {
         &self,
         context: &Context<'_>,
         request: ReadRequest,
-    ) -> Result<Rc<Plan>, ErrorReply> {
+    ) -> Result<Arc<Plan>, ErrorReply> {
         let (reader, version) = (&context.shared.reader, &context.version);
         let ReadRequest { groups, edge, known } = request;
         let shape = Shape { groups, edge, known };
         if let Some(plan) = self.plans.borrow().get(&shape)
             && reader.is_current(version, plan)
         {
-            return Ok(Rc::clone(plan));
+            return Ok(Arc::clone(plan));
         }
         let request = ReadRequest { groups: shape.groups.clone(), edge, known };
         let plan = reader.plan(version, &request).map_err(|error| refuse::engine_error(&error))?;
-        let plan = Rc::new(plan);
-        self.keep(shape, Rc::clone(&plan));
+        let plan = Arc::new(plan);
+        self.keep(shape, Arc::clone(&plan));
         Ok(plan)
     }
 
@@ -64,7 +64,7 @@ impl Plans {
     }
 
     /// Shapes beyond the limit start the table anew: traffic that repeats fills it again at once.
-    fn keep(&self, shape: Shape, plan: Rc<Plan>) {
+    fn keep(&self, shape: Shape, plan: Arc<Plan>) {
         let mut plans = self.plans.borrow_mut();
         if PLAN_COUNT_MAX <= plans.len() {
             plans.clear();

@@ -45,6 +45,11 @@ pub(crate) fn wrong_password() -> ErrorReply {
     ErrorReply::new(ErrorCode::WrongPass, sentence)
 }
 
+/// Too many reads wait for the disk.
+pub(crate) fn cold_queue_full() -> ErrorReply {
+    ErrorReply::busy(20, "too many reads wait for the disk already; retry later")
+}
+
 /// Too many slow requests wait.
 pub(crate) fn slow_queue_full() -> ErrorReply {
     ErrorReply::busy(100, "too many scans wait already; retry later")

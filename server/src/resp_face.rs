@@ -9,7 +9,7 @@ use bytes::{BufMut, BytesMut};
 use tilekv_protocol::resp::{RequestParser, encode_reply};
 use tilekv_protocol::{Command, CommandError, ErrorReply, ProtocolError, Reply};
 
-use crate::delivery::{JobOutcome, SlowOutcome, Tag, WriteOutcomes};
+use crate::delivery::{JobOutcome, SlowOutcome, SlowReply, Tag, WriteOutcomes};
 use crate::dispatch::{self, Action};
 use crate::exchange::{self, Exchange, Turn};
 use crate::family::Family;
@@ -40,7 +40,7 @@ enum Slot {
     Job(u64),
     /// A reply that waits for those before it.
     Ready(Reply),
-    /// A scan that the slow worker will answer; nothing behind it runs.
+    /// A scan or a cold read that another thread will answer; nothing behind it runs.
     Scan,
     /// A command that has not run.
     Held(Held),
@@ -106,9 +106,12 @@ impl RespFace {
         let Some(Slot::Scan) = self.slots.pop_front() else {
             unreachable!("a scan runs alone at the front of its connection")
         };
-        let ending = exchange::ending(&delivered.reply);
+        let SlowReply::Reply(reply) = delivered.reply else {
+            unreachable!("columns answer native frames only")
+        };
+        let ending = exchange::ending(&reply);
         turn.metrics.record(delivered.tag.family, ending, 1, delivered.started.elapsed());
-        emit(exchange, &delivered.reply);
+        emit(exchange, &reply);
     }
 
     /// Answers work on a job, in its turn: workers are done with different jobs in any order.
@@ -239,6 +242,10 @@ impl RespFace {
                 let tag = Tag { request: self.newest_work + 1, ..tag };
                 let submitted = exchange.submit_job(turn, tag, (job, work), bytes);
                 submitted.map(|()| self.begin_work())
+            }
+            Action::Cold(work) => {
+                let submitted = exchange.submit_cold(turn, tag, work);
+                submitted.map(|()| self.slots.push_front(Slot::Scan))
             }
             Action::Transaction(commands) => {
                 turn.count(family, Ending::Answered);

@@ -20,6 +20,7 @@ use crate::banner::{self, Started};
 use crate::budget::Budget;
 use crate::clients::Clients;
 use crate::clock::Clock;
+use crate::cold_reads::{self, ColdQueue, ColdRead};
 use crate::committer::{Committer, Order, Orders};
 use crate::config::Config;
 use crate::delivery::{Mailbox, Parcel};
@@ -44,6 +45,8 @@ pub(crate) struct Ends {
     pub(crate) mailboxes: Vec<UnboundedReceiver<Parcel>>,
     /// One per job worker.
     pub(crate) job_mailboxes: Vec<UnboundedReceiver<Parcel>>,
+    /// For the threads of cold reads.
+    pub(crate) cold_reads: Receiver<ColdRead>,
     /// For the slow worker.
     pub(crate) scans: Receiver<SlowRequest>,
     /// For the committer.
@@ -71,6 +74,7 @@ pub(crate) fn run(mut config: Config) -> Result<(), StartError> {
     let (shared, ends) = share(config, clock, Arc::clone(&lifecycle), faces, addresses, data_dir);
     let background = Background::start_workers(&disk)?;
     slow::start_worker(Arc::clone(&shared), ends.scans)?;
+    cold_reads::start_workers(&shared, &ends.cold_reads)?;
     job_worker::start_workers(&shared, ends.job_mailboxes)?;
     let committer = Committer::new(engine, Arc::clone(&shared), background, ends.orders, &options);
     let committer = spawn("commit", move || committer.run())?;
@@ -170,6 +174,7 @@ pub(crate) fn share(
         (0..mailbox_count).map(|_| Mailbox::new()).unzip();
     let job_mailboxes = receivers.split_off(config.thread_count);
     let (slow_queue, scans) = SlowQueue::new();
+    let (cold_queue, cold_reads) = ColdQueue::new();
     let (orders, order_receiver) = Orders::new();
     let shared = Shared {
         address,
@@ -185,12 +190,14 @@ pub(crate) fn share(
         job_queue: JobQueue::new(config.queue_bytes_max),
         write_queue: WriteQueue::new(config.queue_bytes_max),
         slow_queue,
+        cold_queue,
         clients: Clients::new(config.connection_count_max, mailboxes),
         buffers: Budget::new(config.buffers_bytes_max),
         orders,
         config,
     };
-    let ends = Ends { mailboxes: receivers, job_mailboxes, scans, orders: order_receiver };
+    let ends =
+        Ends { mailboxes: receivers, job_mailboxes, scans, cold_reads, orders: order_receiver };
     (Arc::new(shared), ends)
 }
 

@@ -151,9 +151,17 @@ pub(crate) const SETTINGS: &[Setting] = &[
         unit: "bytes",
         default: "0",
         places: Places::Everywhere,
-        meaning: "What recent writes and segments may take in memory: beyond it, writes that add \
-                  are refused with LIMIT, and reads and removals go on. 0 takes 70% of what the \
-                  machine or its control group has.",
+        meaning: "What indexes, recent writes, segment data and cached pages may take in memory. \
+                  Segment data beyond it stays on disk and is read as it is needed. 0 takes 70% \
+                  of what the machine or its control group has.",
+    },
+    Setting {
+        name: "cold_read_threads",
+        unit: "count",
+        default: "4",
+        places: Places::Everywhere,
+        meaning: "Threads that read segment data which is not in memory, 1 to 256: as many reads \
+                  as the disk does at once.",
     },
     Setting {
         name: "threads",

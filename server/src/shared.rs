@@ -10,6 +10,7 @@ use tilekv_engine::{Jobs, Reader};
 use crate::budget::Budget;
 use crate::clients::Clients;
 use crate::clock::Clock;
+use crate::cold_reads::ColdQueue;
 use crate::committer::Orders;
 use crate::config::Config;
 use crate::job_queue::JobQueue;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) write_queue: WriteQueue,
     /// Scans on their way to the slow worker.
     pub(crate) slow_queue: SlowQueue,
+    /// Reads on their way to the disk.
+    pub(crate) cold_queue: ColdQueue,
     /// Who is connected.
     pub(crate) clients: Clients,
     /// Incomplete commands and waiting replies of all connections.

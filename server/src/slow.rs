@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use tilekv_protocol::Reply;
 
-use crate::delivery::{ConnectionId, Delivery, SlowOutcome, Tag};
+use crate::delivery::{ConnectionId, Delivery, SlowOutcome, SlowReply, Tag};
 use crate::dispatch::scan::{self, Scan};
 use crate::limits::SLOW_QUEUE_COUNT_MAX;
 use crate::shared::Shared;
@@ -53,6 +53,7 @@ pub(crate) fn start_worker(
         for request in requests {
             let reply = scan::run(&shared, &request.scan).unwrap_or_else(Reply::Error);
             let (tag, started) = (request.tag, request.started);
+            let reply = SlowReply::Reply(reply);
             let delivery = Delivery::Slow(SlowOutcome { tag, reply, started });
             shared.clients.mailbox(request.thread).send(vec![(request.connection, delivery)]);
         }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::background::Background;
 use crate::clock::Clock;
+use crate::cold_reads;
 use crate::committer::{Committer, Order};
 use crate::config::{Config, Machine};
 use crate::delivery::{Delivery, Parcel};
@@ -54,9 +55,10 @@ impl Rig {
         let faces = (engine.reader(), engine.jobs());
         let (shared, ends) =
             server::share(config, Clock::new(), lifecycle, faces, addresses, PathBuf::new());
-        let Ends { mut mailboxes, job_mailboxes, scans, orders } = ends;
+        let Ends { mut mailboxes, job_mailboxes, scans, cold_reads, orders } = ends;
         job_worker::start_workers(&shared, job_mailboxes).unwrap();
         slow::start_worker(Arc::clone(&shared), scans).unwrap();
+        cold_reads::start_workers(&shared, &cold_reads).unwrap();
         let background = Background::start_workers(&disk).unwrap();
         let committer = Committer::new(engine, Arc::clone(&shared), background, orders, &options);
         std::thread::spawn(move || committer.run());

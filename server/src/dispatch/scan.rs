@@ -2,10 +2,12 @@
 //! slow worker.
 
 use bytes::Bytes;
-use tilekv_protocol::{ErrorReply, Reply};
+use tilekv_engine::{PinnedPages, ReadOutcome, TileRange};
+use tilekv_protocol::{ErrorReply, Reply, WindowExplain};
 use tilekv_tile::{Identifier, Name};
 
-use super::{Action, Answer, Context, views};
+use super::{Action, Answer, Context, views, windows};
+use crate::cold_reads::{self, ColdWork};
 use crate::limits::INLINE_RANGE_TILE_COUNT_MAX;
 use crate::refuse;
 use crate::shared::Shared;
@@ -17,6 +19,8 @@ pub(crate) enum Scan {
     ViewInfo(Name),
     /// TILE.RANGE.
     Range(Range),
+    /// WINDOW.EXPLAIN.
+    Explain(Box<WindowExplain>),
 }
 
 /// The arguments of TILE.RANGE.
@@ -44,7 +48,15 @@ pub(super) fn range_action(context: &Context<'_>, range: Range) -> Result<Action
     if INLINE_RANGE_TILE_COUNT_MAX < tile_count {
         return Ok(Action::Scan(Scan::Range(range)));
     }
-    read_range(shared, version, context.now_ms, &range).map(Action::Reply)
+    let asked = (&range.entity[..], range.from..range.to);
+    let features = range.features.as_deref();
+    let pinned = PinnedPages::default();
+    let now_ms = context.now_ms;
+    let tiles = shared.reader.try_range(version, &range.view, asked, features, now_ms, pinned);
+    match tiles.map_err(|error| refuse::engine_error(&error))? {
+        ReadOutcome::Ready(tiles) => Ok(Action::Reply(range_reply(tiles))),
+        ReadOutcome::Needs(_) => Ok(Action::Cold(ColdWork::Scan(Scan::Range(range)))),
+    }
 }
 
 /// Runs a request on the calling thread, which may take long.
@@ -54,8 +66,9 @@ pub(crate) fn run(shared: &Shared, scan: &Scan) -> Answer {
     match scan {
         Scan::ViewInfo(view) => {
             let info = shared.reader.view_info(&version, view, now_ms);
-            info.map(|info| views::info(&info)).map_err(|error| refuse::engine_error(&error))
+            info.map(|info| views::info(&info)).map_err(|error| cold_reads::refuse(shared, &error))
         }
+        Scan::Explain(explain) => windows::explain_in_place(shared, &version, now_ms, explain),
         Scan::Range(range) => read_range(shared, &version, now_ms, range),
     }
 }
@@ -69,10 +82,13 @@ fn read_range(
     let Range { view, entity, from, to, features } = range;
     let reader = &shared.reader;
     let tiles = reader.range(version, view, entity, *from..*to, features.as_deref(), now_ms);
-    let tiles = tiles.map_err(|error| refuse::engine_error(&error))?;
+    tiles.map(range_reply).map_err(|error| cold_reads::refuse(shared, &error))
+}
+
+fn range_reply(tiles: TileRange) -> Reply {
     let tile = |(start, partials): (i64, Vec<String>)| {
         let partials = partials.into_iter().map(Reply::text).collect();
         Reply::Array(vec![Reply::Integer(start), Reply::Array(partials)])
     };
-    Ok(Reply::Array(tiles.into_iter().map(tile).collect()))
+    Reply::Array(tiles.into_iter().map(tile).collect())
 }

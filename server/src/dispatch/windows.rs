@@ -1,33 +1,48 @@
 //! WINDOW.GET, WINDOW.MGET and WINDOW.EXPLAIN, answered from the turn's snapshot.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tilekv_engine::{Explanation, ReadRequest};
+use tilekv_engine::{Explanation, PinnedPages, ReadOutcome, ReadRequest, Version};
 use tilekv_protocol::{
     ErrorReply, ReadTime, Reply, WindowCommand, WindowExplain, WindowRead, WindowsReply,
 };
 
-use super::{Answer, Context};
+use super::scan::Scan;
+use super::{Action, Answer, Context};
+use crate::cold_reads::{self, ColdForm, ColdWindows, ColdWork};
 use crate::refuse;
+use crate::shared::Shared;
 
-pub(super) fn run(context: &Context<'_>, command: WindowCommand) -> Answer {
+pub(super) fn run(context: &Context<'_>, command: WindowCommand) -> Result<Action, ErrorReply> {
     match command {
         WindowCommand::Read(read) => self::read(context, *read),
-        WindowCommand::Explain(explain) => self::explain(context, *explain),
+        WindowCommand::Explain(explain) => self::explain(context, explain),
     }
 }
 
-fn read(context: &Context<'_>, read: WindowRead) -> Answer {
+fn read(context: &Context<'_>, read: WindowRead) -> Result<Action, ErrorReply> {
     let WindowRead { view, entities, selectors, time, known, edge, with_status, shape } = read;
     let request = ReadRequest { groups: vec![(view, selectors)], edge, known };
     let plan = context.plans.find(context, request)?;
-    let entities: SmallVec<[&[u8]; 1]> = entities.iter().map(Bytes::as_ref).collect();
-    let answers = context
-        .shared
-        .reader
-        .read(&context.version, &plan, context.now_ms, &engine_time(time), &entities)
-        .map_err(|error| refuse::engine_error(&error))?;
-    Ok(Reply::Windows(Box::new(WindowsReply { answers, with_status, shape })))
+    let keys: SmallVec<[&[u8]; 1]> = entities.iter().map(Bytes::as_ref).collect();
+    let (reader, version) = (&context.shared.reader, &context.version);
+    let (now_ms, time) = (context.now_ms, engine_time(time));
+    let outcome = reader.try_read(version, &plan, now_ms, &time, &keys, PinnedPages::default());
+    match outcome.map_err(|error| refuse::engine_error(&error))? {
+        ReadOutcome::Ready(answers) => {
+            let windows = WindowsReply { answers, with_status, shape };
+            Ok(Action::Reply(Reply::Windows(Box::new(windows))))
+        }
+        ReadOutcome::Needs(request) => {
+            let version = Arc::clone(version);
+            let form = ColdForm::Reply { with_status, shape };
+            drop(keys);
+            let windows = ColdWindows { request, version, plan, now_ms, time, entities, form };
+            Ok(Action::Cold(ColdWork::Windows(Box::new(windows))))
+        }
+    }
 }
 
 /// The protocol's read time as the engine's.
@@ -39,7 +54,30 @@ pub(crate) fn engine_time(time: ReadTime) -> tilekv_engine::ReadTime {
     }
 }
 
-fn explain(context: &Context<'_>, explain: WindowExplain) -> Answer {
+fn explain(context: &Context<'_>, explain: Box<WindowExplain>) -> Result<Action, ErrorReply> {
+    let (request, at) = explain_request(&explain)?;
+    let (reader, version) = (&context.shared.reader, &context.version);
+    let (entity, pinned) = (&explain.entity, PinnedPages::default());
+    let explained = reader.try_explain(version, &request, entity, at, context.now_ms, pinned);
+    match explained.map_err(|error| refuse::engine_error(&error))? {
+        ReadOutcome::Ready(explained) => Ok(Action::Reply(explanation(explained))),
+        ReadOutcome::Needs(_) => Ok(Action::Cold(ColdWork::Scan(Scan::Explain(explain)))),
+    }
+}
+
+/// Explains on the calling thread, which may wait for the disk.
+pub(super) fn explain_in_place(
+    shared: &Shared,
+    version: &Version,
+    now_ms: i64,
+    explain: &WindowExplain,
+) -> Answer {
+    let (request, at) = explain_request(explain)?;
+    let explained = shared.reader.explain(version, &request, &explain.entity, at, now_ms);
+    explained.map(explanation).map_err(|error| cold_reads::refuse(shared, &error))
+}
+
+fn explain_request(explain: &WindowExplain) -> Result<(ReadRequest, Option<i64>), ErrorReply> {
     let at = match explain.time {
         ReadTime::Now => None,
         ReadTime::At(at) => Some(at),
@@ -48,13 +86,11 @@ fn explain(context: &Context<'_>, explain: WindowExplain) -> Answer {
         }
     };
     let request = ReadRequest {
-        groups: vec![(explain.view, vec![explain.selector])],
+        groups: vec![(explain.view.clone(), vec![explain.selector.clone()])],
         edge: explain.edge,
         known: explain.known,
     };
-    let (reader, version) = (&context.shared.reader, &context.version);
-    let explained = reader.explain(version, &request, &explain.entity, at, context.now_ms);
-    explained.map(explanation).map_err(|error| refuse::engine_error(&error))
+    Ok((request, at))
 }
 
 fn explanation(explanation: Explanation) -> Reply {
