@@ -35,6 +35,8 @@ pub enum Command {
     Load(LoadArguments),
     /// Works on a store inside this process, over and over: for a profiler.
     Embedded(EmbeddedArguments),
+    /// Fills a store inside this process and measures how long it takes to open again.
+    Restart(RestartArguments),
 }
 
 /// Arguments of `compare`.
@@ -189,6 +191,23 @@ pub struct EmbeddedArguments {
     /// For how long.
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
+    /// Where the store's folder is made; by default beside this program.
+    #[arg(long)]
+    pub folder: Option<PathBuf>,
+}
+
+/// Arguments of `restart`.
+#[derive(Debug, Args)]
+pub struct RestartArguments {
+    /// Entities of the store.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub entities: u32,
+    /// Tiles of each.
+    #[arg(long, default_value_t = 10)]
+    pub tiles: u32,
+    /// How often it is opened.
+    #[arg(long, default_value_t = 5)]
+    pub times: u32,
     /// Where the store's folder is made; by default beside this program.
     #[arg(long)]
     pub folder: Option<PathBuf>,

@@ -15,5 +15,6 @@ pub mod peer;
 pub mod random;
 pub mod report;
 pub mod resp;
+pub mod restart;
 pub mod rows;
 pub mod workload;

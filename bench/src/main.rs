@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use tilekv_bench::arguments::{
     Arguments, BackfillArguments, Command, CompareArguments, EmbeddedArguments, FillArguments,
-    FillPeer, FootprintArguments, LoadArguments, program_folder,
+    FillPeer, FootprintArguments, LoadArguments, RestartArguments, program_folder,
 };
 use tilekv_bench::backfill::{backfill, to_markdown};
 use tilekv_bench::compare::{SEED, WRITTEN_SHARE, compare, run_contender};
@@ -22,6 +22,7 @@ use tilekv_bench::footprint::{SHAPES, TABLE_HEAD, measure, table_lines};
 use tilekv_bench::load::{Load, Pace};
 use tilekv_bench::machine::{Cores, now_ms};
 use tilekv_bench::report::place_figures;
+use tilekv_bench::restart::run_restart;
 use tilekv_bench::rows::{Contender, Row, all_rows};
 use tilekv_bench::workload::Model;
 use tilekv_bench::workload::fill::{fill_redis, fill_tilekv};
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Fill(arguments) => run_fill(&arguments),
         Command::Load(arguments) => run_load(&arguments),
         Command::Embedded(arguments) => run_embedded_work(&arguments),
+        Command::Restart(arguments) => run_restarts(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -121,6 +123,20 @@ fn run_embedded_work(arguments: &EmbeddedArguments) -> Result<(), BenchError> {
     let per_second = f64::from(operations) / seconds;
     let nanoseconds = 1e9 / per_second;
     print(&format!("{operations} in {seconds:.2} s: {per_second:.0}/s, {nanoseconds:.0} ns each"))
+}
+
+fn run_restarts(arguments: &RestartArguments) -> Result<(), BenchError> {
+    let folder = arguments.folder.clone().unwrap_or_else(program_folder);
+    let RestartArguments { entities, tiles, times, .. } = *arguments;
+    let figures = run_restart(&folder, entities, tiles, times)?;
+    print(&format!("{} tiles, {} bytes of files", figures.tiles, figures.file_bytes))?;
+    for (purpose, bytes) in figures.memory {
+        print(&format!("memory of the {purpose}: {bytes} bytes"))?;
+    }
+    for time in figures.times {
+        print(&format!("open to first answer: {:.3} s", time.as_secs_f64()))?;
+    }
+    Ok(())
 }
 
 /// A row and a contender by name; without the contender, the row's first one.

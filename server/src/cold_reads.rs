@@ -192,3 +192,58 @@ pub(crate) fn refuse(shared: &Shared, error: &EngineError) -> ErrorReply {
 }
 
 const LOG_INTERVAL_MS: i64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use tilekv_engine::disk::Disk;
+
+    use crate::testing::Rig;
+
+    const VIEW: &str = "VIEW.CREATE v TILE 1m COLUMNS 1 x:i64 FEATURES 2 n=count() s=sum(x)\r\n";
+    const READ: &str = "WINDOW.GET v e n@lifetime s@lifetime\r\n";
+    const ADD: &str = "TILE.ADD v e 1000 x 5\r\n";
+
+    /// Waits until what was written lies in segments, and none of it in memory.
+    fn wait_for_flush(rig: &Rig) {
+        let is_flushed = || {
+            let info = rig.shared.reader.snapshot().info();
+            info.overlay_tiles == 0 && 0 < info.cold_bytes
+        };
+        while !is_flushed() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_memory_is_read_by_threads_of_its_own_and_answered_in_order() {
+        let (mut rig, _disk) = Rig::without_memory();
+        rig.talk(&[VIEW, ADD].concat());
+        wait_for_flush(&rig);
+        let input = [READ, "PING\r\n", ADD].concat();
+        assert_eq!(rig.talk(&input), "*2\r\n:1\r\n:5\r\n+PONG\r\n:1\r\n");
+        assert!(0 < rig.shared.reader.memory().pages.pages_read);
+        assert_eq!(rig.shared.metrics.cold.latency.snapshot().count(), 1);
+        let range = rig.talk("TILE.RANGE v e 0 60000\r\n");
+        assert!(range.contains("\r\n2\r\n") && range.contains("10"), "{range}");
+        assert!(rig.talk("WINDOW.EXPLAIN v e s@lifetime\r\n").contains(":10\r\n"));
+        assert_eq!(rig.talk("TILE.DEL v e 0 60000\r\n"), ":1\r\n");
+        assert_eq!(rig.talk(READ), "*2\r\n:0\r\n$-1\r\n");
+    }
+
+    #[test]
+    fn a_damaged_page_is_refused_by_name_and_the_rest_is_served() {
+        let (mut rig, disk) = Rig::without_memory();
+        rig.talk(&[VIEW, ADD].concat());
+        wait_for_flush(&rig);
+        let names = disk.list().unwrap();
+        let name = names.iter().find(|name| name.starts_with("segment-")).unwrap();
+        disk.flip_bit(name, 50, 0).unwrap();
+        let refused = rig.talk(READ);
+        assert!(refused.starts_with("-DAMAGED segment-"), "{refused}");
+        assert!(refused.contains("at byte 32"), "{refused}");
+        assert!(rig.talk("TILE.DEL v e 0 60000\r\n").starts_with("-DAMAGED "));
+        assert_eq!(rig.talk("WINDOW.GET v other n@lifetime\r\n"), "*1\r\n:0\r\n");
+        let memory = rig.shared.reader.memory();
+        assert!(0 < memory.pages.pages_damaged && 0 < rig.shared.metrics.cold.damaged.get());
+    }
+}

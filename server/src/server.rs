@@ -152,12 +152,21 @@ fn open_store(
     Ok((disk, engine))
 }
 
-/// Overlays take an eighth of the memory each at most, four of them at a time.
+/// Overlays take a sixteenth of the memory each at most, five of them at a time, and jobs an
+/// eighth. All cores load the data at the start.
 fn options(config: &Config) -> EngineOptions {
     let standard = EngineOptions::standard(config.durability, random_seed());
-    let overlay_bytes_max = standard.overlay_bytes_max.min(config.memory_bytes_max / 8);
+    let overlay_bytes_max = standard.overlay_bytes_max.min(config.memory_bytes_max / 16);
     let memory_bytes_max = u64::try_from(config.memory_bytes_max).unwrap_or(u64::MAX);
-    EngineOptions { overlay_bytes_max, memory_bytes_max, ..standard }
+    let job_bytes_max = standard.job_bytes_max.min(config.memory_bytes_max / 8);
+    let load_thread_count = machine::inspect().core_count;
+    EngineOptions {
+        overlay_bytes_max,
+        memory_bytes_max,
+        job_bytes_max,
+        load_thread_count,
+        ..standard
+    }
 }
 
 /// What all threads share, and the ends of its queues.

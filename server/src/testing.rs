@@ -46,9 +46,25 @@ impl Rig {
         Self::with_config(config(&[("TILEKV_AUTH_PASSWORD", password)]))
     }
 
+    /// A server whose data goes to disk at once and stays there.
+    pub(crate) fn without_memory() -> (Self, SimDisk) {
+        let disk = SimDisk::new(1, SimFaults::default());
+        let options = EngineOptions {
+            overlay_bytes_max: 1,
+            // Less than any segment's data, and room for the indexes of two.
+            memory_bytes_max: 100,
+            ..EngineOptions::standard(Durability::Always, 1)
+        };
+        (Self::on(disk.clone(), options, config(&[])), disk)
+    }
+
     fn with_config(config: Config) -> Self {
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1, SimFaults::default()));
-        let options = EngineOptions::standard(Durability::Always, 1);
+        let disk = SimDisk::new(1, SimFaults::default());
+        Self::on(disk, EngineOptions::standard(Durability::Always, 1), config)
+    }
+
+    fn on(disk: SimDisk, options: EngineOptions, config: Config) -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(disk);
         let (engine, _) = Engine::open(Arc::clone(&disk), options, 0).unwrap();
         let addresses = (config.address, config.http_address);
         let lifecycle = Arc::new(Lifecycle::new());

@@ -4,6 +4,7 @@
 mod authentication;
 mod bad_input;
 mod bad_input_cases;
+mod cold;
 mod conversation;
 mod deletions;
 mod flights;

@@ -148,12 +148,15 @@ pub fn needed() -> Vec<&'static str> {
     needed
 }
 
-const NEEDED: [&str; 76] = [
+const NEEDED: [&str; 79] = [
     "operations",
     "values compared",
     "partials compared",
     "producers looked up",
     "plans used again",
+    "reads that needed pages",
+    "pages needed",
+    "writes that needed pages",
     "reads refused",
     "writes refused",
     "writes busy",
