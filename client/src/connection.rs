@@ -106,6 +106,11 @@ impl Connection {
         &self.server
     }
 
+    /// The largest frame that the server takes.
+    pub(crate) fn frame_bytes_max(&self) -> u64 {
+        self.frame_bytes_max
+    }
+
     /// Sends a request and waits for its answer; a refusal is an error.
     pub(crate) async fn call(self: &Arc<Self>, request: &Request) -> Result<Response, ClientError> {
         let encode = |id, out: &mut BytesMut| request.encode(id, out);

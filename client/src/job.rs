@@ -295,13 +295,15 @@ impl Job {
         self.put_columns(&columns).await
     }
 
-    /// Cuts what was given into pieces that fit a frame, always the same for the same input, and
-    /// numbers them.
+    /// Cuts what was given into pieces that fit a frame, always the same for the same input and
+    /// server, and numbers them.
     async fn put_pieces(
         &mut self,
         count: usize,
         encode: impl Fn(usize, usize, u64, &mut BytesMut, &[u8]) -> Result<(), ProtocolError>,
     ) -> Result<(), ClientError> {
+        let taken = self.client.pool().connection(self.index).await?.frame_bytes_max();
+        let bytes_max = PUT_BYTES_MAX.min(usize::try_from(taken).unwrap_or(usize::MAX));
         let mut waiting = vec![(0, count)];
         while let Some((start, end)) = waiting.pop() {
             let rows = end - start;
@@ -312,7 +314,7 @@ impl Job {
             }
             let mut bytes = BytesMut::new();
             encode(start, end, self.sequence + 1, &mut bytes, self.id.as_bytes())?;
-            if PUT_BYTES_MAX < bytes.len() && 1 < rows {
+            if bytes_max < bytes.len() && 1 < rows {
                 waiting.extend([(middle, end), (start, middle)]);
                 continue;
             }
