@@ -314,7 +314,7 @@ fn a_job_larger_than_the_memory_is_taken_and_read() {
     job.commit(CommitOptions::default().with_rows(job.rows())).unwrap();
     let wanted = PlanBuilder::new().view("v", ["n@lifetime", "s@lifetime"]).unwrap();
     let plan = client.prepare(wanted).unwrap();
-    let numbers = [0, 1, 17_777, LARGE_TILES / 100 - 1];
+    let numbers = [0, 1, 7_777, LARGE_TILES / 100 - 1];
     let keys = numbers.map(|number| format!("e{number}"));
     let batch = plan.read(&keys, &ReadOptions::NOW).unwrap();
     let sums: Vec<_> = batch.column(1).i64s().into_iter().flatten().flatten().collect();
