@@ -1,5 +1,5 @@
-//! Where the parts of rows stand in a file's columns, and batches of rows out of CSV text, always the same for the same text and layout. Knows nothing
-//! of files and servers.
+//! Where the parts of rows stand in a file's columns, and batches of rows out of CSV text, the same
+//! for the same text and layout. Knows nothing of files and servers.
 
 use std::io::Read;
 
