@@ -1,10 +1,9 @@
-//! Owns the figures of views and stores: what VIEW.INFO, metrics and state hashes report.
+//! Owns the figures of views and stores: what VIEW.INFO and metrics report.
 
-use tilekv_tile::{ViewDefinition, encode_accumulator};
-use xxhash_rust::xxh3::Xxh3Default;
+use tilekv_tile::ViewDefinition;
 
 use crate::catalog::View;
-use crate::codec::{PutFields, bytes_u64};
+use crate::codec::bytes_u64;
 use crate::error::EngineError;
 use crate::scan::{Scan, Scanned};
 use crate::version::Version;
@@ -112,36 +111,8 @@ impl Version {
             .collect()
     }
 
-    /// A hash of everything that reads can see, whatever sources hold it: equal for equal
-    /// content. Reads all data.
-    ///
-    /// # Errors
-    /// A page on disk is damaged, or cannot be read.
-    pub fn state_hash(&self) -> Result<u64, EngineError> {
-        let mut hash = Xxh3Default::new();
-        let mut scan = self.scan()?;
-        let mut bytes = Vec::new();
-        while let Some(mut scanned) = scan.next_entity()? {
-            let Some(view) = self.catalog.view(scanned.view) else {
-                continue;
-            };
-            scanned.content.settle();
-            let content = scanned.content.relaid(&scanned.layout, view.layout());
-            bytes.clear();
-            bytes.put_u32(scanned.view.0);
-            bytes.put_short(&scanned.entity);
-            for tile in &content.tiles {
-                bytes.put_i64(tile.start);
-                encode_accumulator(view.layout(), &tile.accumulator, &mut bytes);
-            }
-            if !content.tiles.is_empty() {
-                hash.update(&bytes);
-            }
-        }
-        Ok(hash.digest())
-    }
-
-    fn scan(&self) -> Result<Scan<'_>, EngineError> {
+    /// A walk over everything.
+    pub(crate) fn scan(&self) -> Result<Scan<'_>, EngineError> {
         Scan::new(&self.layers)
     }
 }

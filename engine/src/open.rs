@@ -55,21 +55,9 @@ impl Engine {
         let segments = open_segments(&*disk, &memory, &manifest, &catalog, &options)?;
         let segment_bytes = segments.iter().map(|segment| segment.file_bytes()).sum();
         let segment_count = segments.len();
-        let overlay = Arc::new(Overlay::new(manifest.flushed));
-        let shared = Arc::new(Shared {
-            version: ArcSwap::from_pointee(Version {
-                catalog: Arc::clone(&flushed_catalog),
-                layers: std::iter::once(Layer::Overlay(Arc::clone(&overlay)))
-                    .chain(segments.into_iter().map(Layer::Segment))
-                    .collect(),
-                hash_seed: manifest.hash_seed,
-            }),
-            producers: RwLock::new(producers),
-            jobs: RwLock::new(jobs),
-            memory,
-        });
+        let control = Control { catalog, producers, jobs };
+        let (shared, mut applied) = begin(&disk, &manifest, control, segments, memory);
         let segment_ids = Arc::new(SegmentIds::new(manifest.next_segment));
-        let mut applied = Applied::new(catalog, overlay, Arc::clone(&disk), manifest.hash_seed);
         let (log, report) = replay(&disk, &options, &manifest, &shared, &mut applied)?;
         let committed_ms = report.now_ms.unwrap_or(i64::MIN).max(manifest.now_ms);
         let newest = committed_ms.max(now_ms);
@@ -117,6 +105,32 @@ impl Engine {
         let report = OpenReport { is_new, segments: segment_count, segment_bytes, log: report };
         Ok((engine, report))
     }
+}
+
+/// The state that a manifest says, and what applies the log to it.
+pub(crate) fn begin(
+    disk: &Arc<dyn Disk>,
+    manifest: &Manifest,
+    control: Control,
+    segments: Vec<Arc<Segment>>,
+    memory: Arc<Memory>,
+) -> (Arc<Shared>, Applied) {
+    let overlay = Arc::new(Overlay::new(manifest.flushed));
+    let active = Layer::Overlay(Arc::clone(&overlay));
+    let shared = Shared {
+        version: ArcSwap::from_pointee(Version {
+            catalog: Arc::new(control.catalog.clone()),
+            layers: std::iter::once(active)
+                .chain(segments.into_iter().map(Layer::Segment))
+                .collect(),
+            hash_seed: manifest.hash_seed,
+        }),
+        producers: RwLock::new(control.producers),
+        jobs: RwLock::new(control.jobs),
+        memory,
+    };
+    let disk = Arc::clone(disk);
+    (Arc::new(shared), Applied::new(control.catalog, overlay, disk, manifest.hash_seed))
 }
 
 fn load_or_create(

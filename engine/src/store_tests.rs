@@ -19,6 +19,7 @@ use crate::{
 mod backup;
 mod jobs;
 mod levels;
+mod verify;
 
 const DAY: i64 = 86_400_000;
 /// 2023-11-14 00:00 UTC: a day starts here.
@@ -36,6 +37,7 @@ impl Store {
         let options = EngineOptions {
             overlay_bytes_max: 1 << 20,
             segment_count_max: 2,
+            log_file_bytes_max: 64 << 10,
             ..EngineOptions::standard(Durability::Always, 7)
         };
         let disk = SimDisk::new(1, SimFaults::default());
@@ -50,6 +52,14 @@ impl Store {
         let features = [("spent", "sum(amount)"), ("n", "count()"), ("top", "max(units)")];
         let mut definition = ViewDefinition::of("v", "1d", &columns, &features).unwrap();
         change(&mut definition);
+        store.write(Write::CreateView(definition)).unwrap();
+        store
+    }
+
+    fn with_features(features: &[(&str, &str)]) -> Self {
+        let mut store = Self::new();
+        let columns = [("amount", ColumnType::F64), ("units", ColumnType::I64)];
+        let definition = ViewDefinition::of("v", "1d", &columns, features).unwrap();
         store.write(Write::CreateView(definition)).unwrap();
         store
     }

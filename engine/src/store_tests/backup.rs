@@ -18,7 +18,7 @@ use crate::{
 
 const COMMIT: JobCommit = JobCommit { rows: None, allows_empty: false, seals: true };
 
-fn sound_disk() -> SimDisk {
+pub(super) fn sound_disk() -> SimDisk {
     SimDisk::new(2, SimFaults::default())
 }
 
@@ -30,13 +30,13 @@ fn no_link(_: &str) -> Result<bool, DiskError> {
 const COPYING: BackupOptions<'_> =
     BackupOptions { made_at_ms: NOW, link: &no_link, previous: None };
 
-fn take(source: &dyn Disk, target: &SimDisk) -> Result<Backup, EngineError> {
+pub(super) fn take(source: &dyn Disk, target: &SimDisk) -> Result<Backup, EngineError> {
     back_up(source, target, &COPYING, &mut |_, _| ())
 }
 
 impl Store {
     /// A view with flushed and unflushed events, and a job whose commit stands in the log only.
-    fn with_everything() -> Self {
+    pub(super) fn with_everything() -> Self {
         let mut store = Self::with_view(|_| {});
         for (entity, amount) in [("flushed", "1"), ("both", "2")] {
             store.add(entity, NOW - 2 * DAY, amount, "1");
@@ -92,7 +92,7 @@ impl Store {
     }
 }
 
-fn restored(backup: &Backup, files: &SimDisk) -> SimDisk {
+pub(super) fn restored(backup: &Backup, files: &SimDisk) -> SimDisk {
     let target = sound_disk();
     restore(backup, files, &target, None, &mut |_, _| ()).unwrap();
     target.crash();
@@ -124,34 +124,12 @@ fn a_backup_of_a_running_store_restores_all_of_it() {
 /// [BACKUP-6]
 #[test]
 fn files_that_go_while_a_backup_is_taken_are_found_in_the_next_manifest() {
-    let store = Mutex::new(Store::with_everything());
-    let disk = store.lock().disk.clone();
-    let rounds = AtomicUsize::new(0);
-    let source = Watched {
-        disk,
-        before_open: &|name| {
-            // The manifest has been read; what it lists goes now.
-            if name.starts_with("segment-") && rounds.load(Ordering::Relaxed) < 1 {
-                rounds.fetch_add(1, Ordering::Relaxed);
-                let mut store = store.lock();
-                // Larger than what is there, so that the oldest are merged first.
-                for round in 0..6 {
-                    for entity in 0..20 {
-                        store.add(&format!("{name} {round} {entity}"), NOW - DAY, "1", "1");
-                    }
-                    store.flush();
-                    store.run_due_tasks();
-                }
-                assert!(!store.disk.exists(name).unwrap(), "{name} is gone by now");
-            }
-        },
-    };
+    let (source, rounds) = Watched::merging_away();
     let files = sound_disk();
     let backup = take(&source, &files).unwrap();
-    assert_eq!(rounds.into_inner(), 1);
+    assert_eq!(rounds.load(Ordering::Relaxed), 1);
     assert_eq!(check_backup(&backup, &files, &mut |_, _| ()).unwrap(), []);
-    let options = store.lock().options;
-    Store::on(restored(&backup, &files), options).check_everything();
+    Store::on(restored(&backup, &files), Store::new().options).check_everything();
 }
 
 #[test]
@@ -280,12 +258,39 @@ fn a_restore_that_breaks_off_leaves_no_store_and_can_be_repeated() {
 }
 
 /// A disk that calls before a file is opened.
-struct Watched<'a> {
+pub(super) struct Watched {
     disk: SimDisk,
-    before_open: &'a (dyn Fn(&str) + Send + Sync),
+    before_open: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-impl Disk for Watched<'_> {
+impl Watched {
+    /// The disk of a store that merges its oldest segment away as soon as somebody opens it who
+    /// has read the manifest; and how often that was.
+    pub(super) fn merging_away() -> (Self, Arc<AtomicUsize>) {
+        let store = Mutex::new(Store::with_everything());
+        let disk = store.lock().disk.clone();
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&rounds);
+        let before_open = move |name: &str| {
+            if name.starts_with("segment-") && counted.load(Ordering::Relaxed) < 1 {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let mut store = store.lock();
+                // Larger than what is there, so that the oldest are merged first.
+                for round in 0..6 {
+                    for entity in 0..20 {
+                        store.add(&format!("{name} {round} {entity}"), NOW - DAY, "1", "1");
+                    }
+                    store.flush();
+                    store.run_due_tasks();
+                }
+                assert!(!store.disk.exists(name).unwrap(), "{name} is gone by now");
+            }
+        };
+        (Self { disk, before_open: Box::new(before_open) }, rounds)
+    }
+}
+
+impl Disk for Watched {
     fn create(&self, name: &str) -> Result<Box<dyn DiskFile>, DiskError> {
         self.disk.create(name)
     }

@@ -6,7 +6,7 @@ use crate::simulation::driver::{Simulation, Stop};
 use crate::simulation::questions::question;
 use std::sync::Arc;
 use tilekv_engine::disk::{Disk, Durability, SimDisk, SimFaults, SimOperation};
-use tilekv_engine::{Engine, EngineError, OpenReport, ReadOutcome, Version};
+use tilekv_engine::{Engine, EngineError, OpenReport, ReadOutcome, StateHash, Version};
 
 impl Simulation {
     /// Ends the store without warning and starts it again: after a power cut, or after the end of
@@ -140,19 +140,20 @@ impl Simulation {
             Err(Stop::Differs(difference)) => return Err(difference),
         }
         self.book.discard();
-        let before = self.state_hash()?;
+        let now = self.clock;
+        let before = self.state_hash(now)?;
         self.restart(false)?;
-        let after = self.state_hash()?;
+        let after = self.state_hash(now)?;
         if before == after {
             self.totals.add("clean restarts");
             return Ok(());
         }
-        Err(format!("the state's hash was {before:016x} and is {after:016x} after a restart"))
+        Err(format!("the state's hash was {before} and is {after} after a restart"))
     }
 
-    fn state_hash(&mut self) -> Result<u64, String> {
+    fn state_hash(&mut self, now: i64) -> Result<StateHash, String> {
         let version = self.reader().snapshot();
-        let hash = patiently(|_| version.state_hash().map(ReadOutcome::Ready), &mut self.totals);
+        let hash = patiently(|_| version.state_hash(now).map(ReadOutcome::Ready), &mut self.totals);
         hash.map_err(|error| format!("the state's hash: {error}"))
     }
 
