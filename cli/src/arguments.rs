@@ -12,7 +12,7 @@ use crate::limits::BATCH_ROWS_MAX;
 #[command(after_help = "Times are milliseconds since 1970-01-01 UTC, dates such as 2013-07-01 or \
     2013-07-01T12:30:00Z (UTC), or now.\n\
     Exit codes: 0 done, 1 refused by the server, 2 wrong command line, 3 server not reached, \
-    4 unusable file, 5 output not written.")]
+    4 unusable file, 5 output not written, 6 damage found.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) server: Server,
@@ -77,6 +77,12 @@ pub(crate) enum Action {
     Get(Get),
     /// Show how a window came to its value, as a timeline
     Explain(Explain),
+    /// Back up a store's folder, also while a server is using it
+    Backup(Backup),
+    /// Make a store's folder from a backup
+    Restore(Restore),
+    /// Check every checksum of a store's folder or of a backup, and name what is bad
+    Verify(Verify),
     /// Load the flights of 2013, ask for windows of them, and say how fast that was
     Demo(Demo),
     /// Print a completion script
@@ -448,6 +454,53 @@ pub(crate) struct Explain {
     pub(crate) selector: String,
     #[command(flatten)]
     pub(crate) moment: Moment,
+}
+
+/// `tilekv backup`.
+#[derive(Debug, Args)]
+#[command(after_help = "Every write that was acknowledged before the command began is in the \
+    backup. Sealed files are linked where the file system can, and copied elsewhere.\n\n\
+    Example:\n  tilekv backup /var/lib/tilekv /backups/monday\n  \
+    tilekv backup /var/lib/tilekv /backups/tuesday --previous /backups/monday")]
+pub(crate) struct Backup {
+    /// The data folder of a server
+    #[arg(value_name = "DATA_DIR")]
+    pub(crate) data: PathBuf,
+    /// The backup's folder, which must not exist
+    #[arg(value_name = "BACKUP")]
+    pub(crate) to: PathBuf,
+    /// An earlier backup, whose sealed files are linked in place of being copied again
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) previous: Option<PathBuf>,
+}
+
+/// `tilekv restore`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tilekv restore /backups/monday /var/lib/tilekv\n  \
+    tilekv-server --data-dir /var/lib/tilekv")]
+pub(crate) struct Restore {
+    /// The backup's folder
+    pub(crate) backup: PathBuf,
+    /// The folder for the data: a new or an empty one
+    #[arg(value_name = "DATA_DIR")]
+    pub(crate) data: PathBuf,
+    /// Link sealed files in place of copying them, where the file system can
+    #[arg(long)]
+    pub(crate) link: bool,
+}
+
+/// `tilekv verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "A server may be using the folder. The command changes nothing, goes on \
+    after each find, and ends with status 6 where it found something.\n\n\
+    Example:\n  tilekv verify /var/lib/tilekv --hash")]
+pub(crate) struct Verify {
+    /// The data folder of a server, or a backup's folder
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Print the hashes of the state as well
+    #[arg(long)]
+    pub(crate) hash: bool,
 }
 
 /// `tilekv demo`.

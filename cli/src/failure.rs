@@ -36,6 +36,15 @@ pub(crate) enum CliError {
         /// What is wrong, with the line.
         problem: String,
     },
+    /// A store or a backup cannot be used.
+    #[error("{0}")]
+    Store(String),
+    /// A check found files that are not as they were written.
+    #[error("{count} {} not as written", if *count == 1 { "place is" } else { "places are" })]
+    Damaged {
+        /// How many places.
+        count: usize,
+    },
     /// Standard output cannot be written.
     #[error("write to standard output: {0}")]
     Output(io::Error),
@@ -46,15 +55,16 @@ pub(crate) enum CliError {
 
 impl CliError {
     /// 1: the server refused. 2: the command line is wrong. 3: the server could not be reached or
-    /// was lost. 4: a file cannot be used. 5: output cannot be written.
+    /// was lost. 4: a file cannot be used. 5: output cannot be written. 6: a check found damage.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) if is_about_the_way(error) => 3,
             Self::Client(ClientError::Input(_)) => 2,
             Self::Client(_) => 1,
             Self::Input(_) | Self::Usage(_) => 2,
-            Self::File { .. } | Self::Content { .. } => 4,
+            Self::File { .. } | Self::Content { .. } | Self::Store(_) => 4,
             Self::Output(_) | Self::OutputClosed => 5,
+            Self::Damaged { .. } => 6,
         }
     }
 

@@ -2,12 +2,14 @@
 //! came of it. Each command has a file of its own; this one knows which is which.
 
 mod arguments;
+mod backup;
 mod clock_time;
 mod csv_rows;
 mod demo;
 mod demo_views;
 mod explain;
 mod failure;
+mod folder;
 mod get;
 mod job_load;
 mod jobs;
@@ -22,6 +24,7 @@ mod table;
 mod terminal;
 mod tiles;
 mod timeline;
+mod verify;
 mod view_file;
 mod views;
 
@@ -59,6 +62,9 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
         Action::Job(job) => jobs::run(&server, job),
         Action::Get(get) => get::run(&server, get),
         Action::Explain(explain) => explain::run(&server, explain),
+        Action::Backup(backup) => backup::run(&backup),
+        Action::Restore(restore) => backup::put_back(&restore),
+        Action::Verify(verify) => verify::run(&verify),
         Action::Demo(demo) => demo::run(&server, demo),
         Action::Completions { shell } => completions(shell),
     }

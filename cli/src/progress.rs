@@ -1,5 +1,5 @@
-//! How far a load is: a bar on standard error where somebody watches. Knows nothing of what is
-//! loaded.
+//! How far a long command is: a bar on standard error where somebody watches. Knows nothing of what
+//! is done.
 
 use std::io::Read;
 
@@ -23,6 +23,12 @@ impl Progress {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(name.to_owned());
         Self { bar }
+    }
+
+    /// Moves the bar to `at` of `of` bytes.
+    pub(crate) fn reach_of(&self, at: u64, of: u64) {
+        self.bar.set_length(of);
+        self.bar.set_position(at);
     }
 
     /// A reader whose bytes move the bar.

@@ -2,6 +2,7 @@
 //! subject.
 
 mod authentication;
+mod backup;
 mod bad_input;
 mod bad_input_cases;
 mod cold;

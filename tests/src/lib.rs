@@ -2,6 +2,7 @@
 //! the oracle that answers by brute force, the simulation of the engine, and server processes with
 //! a client of their own.
 
+pub mod cli_process;
 pub mod control_group;
 pub mod flights;
 pub mod flights_questions;

@@ -221,27 +221,27 @@ pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os(SERVER_VARIABLE) {
         Some(path) => PathBuf::from(path),
-        None => build(),
+        None => build("tilekv-server", "tilekv-server"),
     })
 }
 
 /// `cargo test` builds a binary only for tests of the same package, so this asks for it, with the
 /// profile of the test that runs.
-fn build() -> PathBuf {
+pub(crate) fn build(package: &str, name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap_or_else(|error| panic!("find the test: {error}"));
     let folder = test.parent().and_then(Path::parent);
     let folder = folder.unwrap_or_else(|| panic!("{test:?} does not lie in deps/ of a profile"));
-    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let profile = if name == "debug" { "dev" } else { name };
+    let profile = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let profile = if profile == "debug" { "dev" } else { profile };
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
-        .args(["build", "--locked", "--quiet", "-p", "tilekv-server", "--profile", profile])
+        .args(["build", "--locked", "--quiet", "-p", package, "--profile", profile])
         .arg("--target-dir")
         .arg(folder.parent().unwrap_or(folder))
         .current_dir(crate::repository::root());
     let status = command.status().unwrap_or_else(|error| panic!("run {command:?}: {error}"));
     assert!(status.success(), "{command:?} failed");
-    folder.join("tilekv-server")
+    folder.join(name)
 }
 
 /// Reads the banner as far as both addresses; none if the process ends before.
