@@ -254,7 +254,7 @@ fn a_put_is_taken_whole_or_not_at_all() {
     let now = store.now;
     let refused = store.engine().jobs().put_rows(now, job, Some(1), &mixed);
     let Err(EngineError::BadValue(sentence)) = refused else { panic!("{refused:?}") };
-    assert!(sentence.contains("row 1"), "{sentence}");
+    assert!(sentence.contains("row 2 (counted from 1)"), "{sentence}");
     assert_eq!(store.put_at(job, Some(1), "u", from, "4").unwrap(), 1, "its sequence is free");
     let tile = |start, json: &'static str| JobTile {
         entity: Bytes::from_static(b"u"),
