@@ -54,10 +54,10 @@ fn load(change: impl FnOnce(&mut Load)) -> Load {
 }
 
 fn columns() -> Vec<(&'static str, ArrayRef)> {
-    let who = StringArray::from(vec![Some("a"), None, Some("b"), Some("c")]);
+    let who: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("b"), Some("c")]));
     let times = vec![Some(5_999), Some(6_000), Some(-1), Some(8_000)];
     vec![
-        ("who", Arc::new(who) as ArrayRef),
+        ("who", who),
         ("where", Arc::new(Int32Array::from(vec![1, 2, 3, 4]))),
         ("unused", Arc::new(BooleanArray::from(vec![true, false, true, false]))),
         ("t", Arc::new(TimestampMicrosecondArray::from(times))),
