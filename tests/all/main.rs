@@ -6,6 +6,7 @@ mod citations;
 mod documents;
 mod flights;
 mod flights_engine;
+mod golden_store;
 mod layering;
 mod numbers;
 mod oracle;
