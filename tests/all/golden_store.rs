@@ -49,8 +49,8 @@ fn this_version_writes_the_golden_store() {
     }
 }
 
-/// Flips one bit in each byte that was written, one at a time. Then the store is refused with a named error,
-/// or answers right, or lacks what its log holds behind the damage: that may be a torn tail.
+/// Flips one bit in each byte, one at a time: the store is refused by name of the file. Only at
+/// the end of the closed log it may open, and then answers right.
 #[test]
 fn each_damaged_byte_of_the_golden_store_is_noticed() {
     let golden = golden_files();
@@ -58,9 +58,11 @@ fn each_damaged_byte_of_the_golden_store_is_noticed() {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let folder = folder.unwrap();
-    let (mut refused, mut cut, mut unharmed) = (0, 0, 0);
+    let (mut refused, mut unharmed) = (0, 0);
     for (name, bytes) in &golden {
-        for at in 0..written_bytes(bytes) {
+        // Zeros pad a log's batches and fill it ahead: nothing reads them.
+        let is_read = |at: &usize| !name.starts_with("wal") || bytes[*at] != 0;
+        for at in (0..bytes.len()).filter(is_read) {
             let mut files = golden.clone();
             if let Some(file) = files.get_mut(name) {
                 file[at] ^= 1 << (at % 8);
@@ -71,17 +73,17 @@ fn each_damaged_byte_of_the_golden_store_is_noticed() {
                     assert!(error.to_string().contains(&**name), "byte {at} of {name}: {error}");
                     refused += 1;
                 }
-                Ok(store) if store.answers() == expected() => unharmed += 1,
+                // The end of a closed log only proves that nothing is missing before it.
                 Ok(store) => {
-                    let is_log = name.starts_with("wal");
-                    assert!(is_log, "byte {at} of {name}: {:?}", store.answers());
-                    cut += 1;
+                    assert!(name.starts_with("wal"), "byte {at} of {name} goes unseen");
+                    assert_eq!(store.answers(), expected(), "byte {at} of {name}");
+                    unharmed += 1;
                 }
             }
         }
     }
-    println!("{refused} damaged stores refused, {cut} cut as torn, {unharmed} unharmed");
-    assert!(0 < refused && unharmed < refused, "{refused} refused, {unharmed} unharmed");
+    println!("{refused} damaged stores refused, {unharmed} unharmed");
+    assert!(1_000 < refused && unharmed < 100, "{refused} refused, {unharmed} unharmed");
 }
 
 struct Store {
@@ -240,11 +242,6 @@ fn golden_folder() -> PathBuf {
 
 fn golden_files() -> BTreeMap<String, Vec<u8>> {
     files_of(&golden_folder())
-}
-
-/// How many bytes of a file were written: behind them a log is filled with zeros ahead.
-fn written_bytes(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 /// The files of a folder; the lock is an empty one.
