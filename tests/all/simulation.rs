@@ -44,5 +44,5 @@ const KEPT_SEEDS: [u64; 7] = [
     16_611_081_563_357_102_651,
 ];
 /// Fresh seeds of a run that does not say how many.
-const SEED_COUNT: u64 = 2_000;
+const SEED_COUNT: u64 = 5_000;
 const FAILURES_MAX: usize = 10;

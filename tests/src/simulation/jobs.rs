@@ -223,7 +223,9 @@ impl Simulation {
             Err(EngineError::NoSpace(_)) if self.is_squeezed => {
                 self.totals.add("job rows without space");
             }
-            Err(error) if error.is_fatal() => return Err(Stop::Fatal(error)),
+            Err(error) if error.is_fatal() || matches!(error, EngineError::Damaged { .. }) => {
+                return self.judge_error(error);
+            }
             Err(_) if is_refused && !is_known => self.totals.add("job rows refused"),
             other => {
                 let expected = if is_refused { "a refusal" } else { "its rows" };
@@ -372,6 +374,11 @@ impl Simulation {
     fn judge_error(&self, error: EngineError) -> Result<(), Stop> {
         if error.is_fatal() {
             return Err(Stop::Fatal(error));
+        }
+        // A file that cannot be read now refuses the call; the job stays as it was.
+        let has_failed = self.io_errors() != self.errors_seen;
+        if has_failed && matches!(error, EngineError::Damaged { .. }) {
+            return Ok(());
         }
         Err(Stop::Differs(format!("a job was refused: {error}")))
     }
