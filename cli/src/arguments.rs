@@ -357,7 +357,7 @@ pub(crate) enum Job {
         mode: ModeWord,
         /// Abort it when no command names it for so long, such as 6h [default: 1h]
         #[arg(long, value_name = "DURATION")]
-        timeout: Option<String>,
+        abort_after: Option<String>,
         /// A token by which the same job is found again
         #[arg(long)]
         token: Option<String>,
@@ -514,5 +514,19 @@ fn batch_rows(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(rows) if (1..=BATCH_ROWS_MAX).contains(&rows) => Ok(rows),
         _ => Err(format!("expected 1 to {BATCH_ROWS_MAX} rows")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_two_arguments_bear_one_name() {
+        Arguments::command().debug_assert();
+        let line = "tilekv job begin v 0 1h --abort-after 6h --timeout 5 --mode merge";
+        Arguments::try_parse_from(line.split(' ')).unwrap();
     }
 }

@@ -15,10 +15,10 @@ use crate::views::name;
 pub(crate) fn run(server: &Server, job: Job) -> Result<(), CliError> {
     let client = connect(server, 0)?;
     match job {
-        Job::Begin { view, from, to, mode, timeout, token } => {
+        Job::Begin { view, from, to, mode, abort_after, token } => {
             let (from, to) = (clock_time::parse(&from)?, clock_time::parse(&to)?);
             let mut job = client.job(&name(&view)?, from, to).mode(mode_of(mode));
-            if let Some(timeout) = timeout {
+            if let Some(timeout) = abort_after {
                 job = job.timeout(Span::parse(timeout.as_bytes())?);
             }
             if let Some(token) = token {
