@@ -29,7 +29,7 @@ fn tiles_in_blocks_answer_as_brute_force_over_the_events() {
     let flights = read();
     let views = Grouping::ALL.map(|grouping| random_view(grouping, &flights, &mut generator));
     let stores = views.each_ref().map(|view| TileStore::build(view, &mut generator));
-    let questions: Vec<_> = FlightQuestions::new(generator.next_u64(), &flights, 0)
+    let questions: Vec<_> = FlightQuestions::exact(generator.next_u64(), &flights, 0)
         .take(QUESTION_COUNT)
         .map(|question| with_random_clock(question, &mut generator))
         .collect();
@@ -52,7 +52,7 @@ fn tiles_in_blocks_answer_as_brute_force_over_the_events() {
 /// The view with random options: seals made and withdrawn through the year, a retention, a lag
 /// limit, features that are incomplete for a while.
 fn random_view(grouping: Grouping, flights: &[Flight], generator: &mut impl Rng) -> OracleView {
-    let mut definition = grouping.definition();
+    let mut definition = grouping.exact_definition();
     definition.retention = [None, Some(days(150)), Some(days(250))][generator.random_range(0..3)];
     if grouping != Grouping::Plane {
         definition.seal = SealMode::Required;

@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::collections::BTreeSet;
-use tilekv_tile::{Edge, FeatureDefinition, Name, Selector, Span, WindowLength};
+use tilekv_tile::{Edge, FeatureDefinition, Name, Selector, Span, ViewDefinition, WindowLength};
 
 /// An endless stream of questions; the same seed gives the same stream.
 #[derive(Debug)]
@@ -31,9 +31,17 @@ impl FlightQuestions {
     pub fn new(seed: u64, flights: &[Flight], now: i64) -> Self {
         Self {
             generator: seed::generator(seed),
-            views: Grouping::ALL.map(|grouping| asked_view(grouping, flights)).into(),
+            views: Grouping::ALL
+                .map(|grouping| asked_view(grouping, grouping.definition(), flights))
+                .into(),
             now,
         }
+    }
+
+    /// The same about [`Grouping::exact_definition`].
+    pub fn exact(seed: u64, flights: &[Flight], now: i64) -> Self {
+        let asked = |grouping: Grouping| asked_view(grouping, grouping.exact_definition(), flights);
+        Self { views: Grouping::ALL.map(asked).into(), ..Self::new(seed, flights, now) }
     }
 
     fn question(&mut self) -> Question {
@@ -65,8 +73,7 @@ impl Iterator for FlightQuestions {
     }
 }
 
-fn asked_view(grouping: Grouping, flights: &[Flight]) -> AskedView {
-    let definition = grouping.definition();
+fn asked_view(grouping: Grouping, definition: ViewDefinition, flights: &[Flight]) -> AskedView {
     let entities: BTreeSet<_> =
         flights.iter().filter_map(|flight| grouping.entity(flight)).collect();
     AskedView {
