@@ -126,6 +126,19 @@ pub enum TileError {
         /// The tile size of the view.
         tile: crate::Span,
     },
+    /// A tile start that is none.
+    #[error(
+        "tile start {start}: expected a multiple of the tile size {tile}; the tile that holds \
+         this time starts at {floor}"
+    )]
+    TileStart {
+        /// The start as given.
+        start: i64,
+        /// The start of the tile that it lies in.
+        floor: i64,
+        /// The tile size of the view.
+        tile: crate::Span,
+    },
     /// Rows whose parts do not fit together.
     #[error("rows: {found} {what}, expected {expected}")]
     RowsShape {
@@ -228,6 +241,7 @@ impl TileError {
             | Self::Expression { .. }
             | Self::FunctionType { .. }
             | Self::TileRange { .. }
+            | Self::TileStart { .. }
             | Self::RowsShape { .. } => ErrorKind::Usage,
             Self::Selector { part, .. } => match *part {
                 "window" | "offset" => ErrorKind::Window,

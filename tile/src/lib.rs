@@ -59,12 +59,13 @@ pub use name::{Identifier, KEYWORDS, Name, is_keyword};
 pub use quantile::Quantile;
 pub use rows::{After, Cells, ProducerStamp, Rows, TypedColumn, check_entity};
 pub use scalar::{ColumnType, Scalar, check_scalar, parse_scalar};
-pub use seal::{KnownWalk, SealSet, check_tile_range};
+pub use seal::{KnownWalk, SealSet, check_tile_range, check_tile_start};
 pub use selector::{Selector, ViewSelector, WindowLength};
 pub use sweep::{Piece, Sweep};
 pub use time::{Span, Timestamp, floor_to};
 pub use value::Value;
 pub use view::{
-    ColumnDefinition, Edge, FeatureDefinition, LateMode, SealMode, ViewChange, ViewDefinition,
+    ColumnDefinition, Edge, FeatureDefinition, KEY_SEPARATOR, LateMode, SealMode, ViewChange,
+    ViewDefinition,
 };
 pub use window::{EdgeInput, ResolvedWindow, horizon, resolve_window};

@@ -45,6 +45,16 @@ pub fn check_tile_range(from: i64, to: i64, tile: Span) -> Result<(), TileError>
     }
 }
 
+/// Checks that `start` is the start of a tile; gives the tile's end, all in milliseconds.
+pub fn check_tile_start(start: i64, tile: Span) -> Result<i64, TileError> {
+    let floor = floor_to(start, tile.millis());
+    if floor == start {
+        Ok(start.saturating_add(tile.millis()))
+    } else {
+        Err(TileError::TileStart { start, floor, tile })
+    }
+}
+
 impl SealSet {
     /// Seals `[from, to)` at `made_at`. What is sealed already keeps the time it was made.
     pub fn add(&mut self, from: i64, to: i64, made_at: i64) {
@@ -311,6 +321,18 @@ mod tests {
         for (from, to) in [(0, 0), (10, 0), (1, 10), (0, 9), (-5, 10)] {
             let error = check_tile_range(from, to, tile).unwrap_err();
             assert_eq!(error, TileError::TileRange { from, to, tile });
+        }
+    }
+
+    #[test]
+    fn a_tile_start_is_a_multiple_of_the_tile() {
+        let tile = Span::parse(b"1h").unwrap();
+        assert_eq!(check_tile_start(-3_600_000, tile), Ok(0));
+        for (start, floor) in [(1, 0), (-1, -3_600_000), (3_600_001, 3_600_000)] {
+            let error = check_tile_start(start, tile).unwrap_err();
+            assert_eq!(error, TileError::TileStart { start, floor, tile });
+            let sentence = error.to_string();
+            assert!(sentence.contains("1h") && sentence.contains(&floor.to_string()), "{sentence}");
         }
     }
 

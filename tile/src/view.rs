@@ -109,6 +109,9 @@ pub struct ViewChange {
     pub min_rows: Option<u64>,
 }
 
+/// The byte between the values of a view's keys within an entity.
+pub const KEY_SEPARATOR: u8 = 0x1F;
+
 impl ViewDefinition {
     /// A view with default settings, one key `entity`, columns given as (name, type) and features
     /// as (name, expression). For programs that embed a store; it is not validated.
@@ -204,7 +207,14 @@ impl ViewDefinition {
                 return Err(TileError::Setting { option, found: Span::ZERO.to_string(), expected });
             }
         }
-        Ok(())
+        match self.retention {
+            Some(retention) if retention < self.tile => Err(TileError::Setting {
+                option: "retention",
+                found: retention.to_string(),
+                expected: format!("at least the tile size {}", self.tile),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Checks that each level is made of whole tiles of the one below it.
@@ -272,9 +282,6 @@ impl ViewChange {
         Ok(changed)
     }
 }
-
-/// The byte between the values of a view's keys within an entity.
-const KEY_SEPARATOR: u8 = 0x1F;
 
 fn check_names<'a>(
     what: &'static str,
@@ -408,6 +415,17 @@ mod tests {
         assert!(refused(|view| view.tile = Span::ZERO).starts_with("tile 0ms: expected"));
         let error = refused(|view| view.retention = Some(Span::ZERO));
         assert!(error.starts_with("retention 0ms: expected"), "{error}");
+    }
+
+    #[test]
+    fn a_retention_keeps_a_tile_at_least() {
+        let mut exact = likes();
+        exact.retention = Some(exact.tile);
+        assert_eq!(exact.validate(), Ok(()));
+        let error = refused(|view| view.retention = Some(span("59m")));
+        assert_eq!(error, "retention 59m: expected at least the tile size 1h");
+        let change = ViewChange { retention: Some(Some(span("59m"))), ..ViewChange::default() };
+        assert!(change.apply(&likes()).is_err(), "nor does a change make it shorter");
     }
 
     #[test]
