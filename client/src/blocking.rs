@@ -22,13 +22,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tilekv_protocol::Reply;
-use tilekv_tile::{Edge, Identifier, Name, Rows, Selector, ViewChange, ViewDefinition};
+use tilekv_tile::{
+    Edge, Identifier, Name, Rows, Selector, ViewChange, ViewDefinition, ViewSelector,
+};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::{
     Batch, ClientError, ClientOptions, CommitOptions, Explanation, Handed, JobInfo, JobTiles,
-    LoaderOptions, PlanBuilder, ReadOptions, Seal, StoredTile, TilePartials, ViewInfo, WriteTally,
+    LoaderOptions, PlanBuilder, ReadOptions, Seal, SealsCounted, ServiceInfo, StoredTile,
+    TilePartials, ViewInfo, WriteTally,
 };
 
 /// See [`crate::Client`]. Clones share the thread and the connections.
@@ -43,6 +46,13 @@ pub struct Client {
 #[derive(Debug, Clone)]
 pub struct Plan {
     inner: crate::Plan,
+    runtime: Arc<Runtime>,
+}
+
+/// See [`crate::ServicePlan`].
+#[derive(Debug, Clone)]
+pub struct ServicePlan {
+    inner: crate::ServicePlan,
     runtime: Arc<Runtime>,
 }
 
@@ -135,6 +145,41 @@ impl Client {
     pub fn prepare(&self, wanted: PlanBuilder) -> Result<Plan, ClientError> {
         let inner = self.runtime.wait(self.inner.prepare(wanted))?;
         Ok(Plan { inner, runtime: Arc::clone(&self.runtime) })
+    }
+
+    /// See [`crate::Client::create_service`].
+    pub fn create_service(
+        &self,
+        service: &Name,
+        selectors: &[ViewSelector],
+    ) -> Result<(), ClientError> {
+        self.runtime.wait(self.inner.create_service(service, selectors))
+    }
+
+    /// See [`crate::Client::drop_service`].
+    pub fn drop_service(&self, service: &Name) -> Result<(), ClientError> {
+        self.runtime.wait(self.inner.drop_service(service))
+    }
+
+    /// See [`crate::Client::service_names`].
+    pub fn service_names(&self) -> Result<Vec<Name>, ClientError> {
+        self.runtime.wait(self.inner.service_names())
+    }
+
+    /// See [`crate::Client::service_info`].
+    pub fn service_info(&self, service: &Name) -> Result<ServiceInfo, ClientError> {
+        self.runtime.wait(self.inner.service_info(service))
+    }
+
+    /// See [`crate::Client::prepare_service`].
+    pub fn prepare_service(
+        &self,
+        service: &Name,
+        keys: &[Identifier],
+        seals: SealsCounted,
+    ) -> Result<ServicePlan, ClientError> {
+        let inner = self.runtime.wait(self.inner.prepare_service(service, keys, seals))?;
+        Ok(ServicePlan { inner, runtime: Arc::clone(&self.runtime) })
     }
 
     /// See [`crate::Client::read_once`].
@@ -279,6 +324,27 @@ impl Client {
     pub fn loader(&self, view: &Name, options: LoaderOptions) -> Result<Loader, ClientError> {
         let inner = self.runtime.wait(crate::Loader::open(&self.inner, view, options))?;
         Ok(Loader { inner, runtime: Arc::clone(&self.runtime) })
+    }
+}
+
+impl ServicePlan {
+    /// See [`crate::ServicePlan::read`].
+    pub fn read<R, K>(&self, rows: &[R], options: &ReadOptions) -> Result<Batch, ClientError>
+    where
+        R: AsRef<[K]>,
+        K: AsRef<[u8]>,
+    {
+        self.runtime.wait(self.inner.read(rows, options))
+    }
+
+    /// See [`crate::ServicePlan::keys`].
+    pub fn keys(&self) -> &[Identifier] {
+        self.inner.keys()
+    }
+
+    /// See [`crate::ServicePlan::columns`].
+    pub fn columns(&self) -> impl Iterator<Item = (&Name, &Selector)> {
+        self.inner.columns()
     }
 }
 

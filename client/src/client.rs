@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tilekv_protocol::native::{PlanReply, PlanRequest, Request, Response, encode_read};
+use tilekv_protocol::native::{PlanReply, Request, Response, encode_read_rows};
 use tilekv_protocol::{Arguments, ErrorCode, Reply};
 use tokio::time::{Instant, sleep};
 
@@ -100,7 +100,11 @@ impl Client {
     /// # Errors
     /// `NoView`, `NoFeature` and `BadWindow` for what the views do not have, failures on the way.
     pub async fn prepare(&self, wanted: PlanBuilder) -> Result<Plan, ClientError> {
-        let plan = Plan::new(self.clone(), wanted.finish());
+        self.prepare_now(wanted.finish(self.clone())).await
+    }
+
+    /// Prepares a plan on one connection, so that what is wrong with it shows.
+    pub(crate) async fn prepare_now(&self, plan: Plan) -> Result<Plan, ClientError> {
         let mut failures = 0;
         loop {
             let connection = self.pool.connection(self.pool.next_index()).await?;
@@ -229,8 +233,7 @@ async fn submit_and_wait(
 
 /// Prepares a plan on a connection that has not prepared it yet.
 async fn prepare_on(connection: &Arc<Connection>, plan: &PlanShared) -> Result<(), ClientError> {
-    let request: PlanRequest = plan.request.clone();
-    match connection.call(&Request::Prepare(request)).await? {
+    match connection.call(&plan.request).await? {
         Response::Plan(PlanReply { plan: number, .. }) => {
             connection.remember_plan(plan.id, number);
             Ok(())
@@ -247,7 +250,9 @@ async fn read_on<K: AsRef<[u8]>>(
 ) -> Result<Batch, ClientError> {
     let mut pending = submit_read(connection, plan, entities, options).await?;
     match pending.answer().await? {
-        Response::Columns(columns) => Batch::new(columns, Arc::clone(plan), entities.len()),
+        Response::Columns(columns) => {
+            Batch::new(columns, Arc::clone(plan), entities.len() / plan.keys_per_row)
+        }
         other => Err(unexpected("COLUMNS", &other)),
     }
 }
@@ -261,7 +266,8 @@ async fn submit_read<K: AsRef<[u8]>>(
     let with_status = options.detail == Detail::Status;
     loop {
         let encode = |id, number, out: &mut BytesMut| {
-            encode_read(id, number, &options.time, with_status, entities, out)
+            let plan = (number, plan.keys_per_row);
+            encode_read_rows(id, plan, &options.time, with_status, entities, out)
         };
         if let Some(pending) = connection.submit_read(plan.id, encode).await? {
             return Ok(pending);

@@ -3,6 +3,7 @@
 //! - [`Client`] connects, reconnects, and carries out every command with typed results.
 //! - [`Plan`] is a read prepared once: it answers windows of hundreds of entities in one request,
 //!   as columns ([`Batch`]).
+//! - [`ServicePlan`] reads a feature service: one vector of several views for rows of key values.
 //! - [`Producer`] writes events exactly once under the caller's sequences; [`Loader`] writes them
 //!   in bulk at the rate that the server takes.
 //! - [`Job`] loads rows and tiles that are published together.
@@ -48,6 +49,7 @@ mod pool;
 mod producer;
 mod reply;
 mod rows;
+mod service;
 mod tiles;
 mod views;
 mod window;
@@ -65,6 +67,7 @@ pub use pipeline::WriteTally;
 pub use plan::{Batch, Column, Detail, Plan, PlanBuilder, ReadOptions};
 pub use producer::{Handed, Producer};
 pub use rows::{ColumnsBuilder, RowsBuilder};
+pub use service::{SealsCounted, ServiceInfo, ServicePlan};
 pub use tiles::{ExplainedTile, Explanation, StoredTile, TilePartials};
 pub use views::{Seal, ViewInfo};
 
@@ -73,7 +76,7 @@ pub use tilekv_protocol::{Credentials, ErrorCode, ReadTime, Reply, WriteLane};
 pub use tilekv_tile::{
     Answers, Cells, ColumnDefinition, ColumnType, Edge, Expression, FeatureDefinition, Identifier,
     LateMode, Name, Rows, Scalar, SealMode, Selector, Span, Status, TileError, Timestamp,
-    TypedColumn, Value, ViewChange, ViewDefinition, WindowBounds, WindowLength,
+    TypedColumn, Value, ViewChange, ViewDefinition, ViewSelector, WindowBounds, WindowLength,
 };
 
 /// The native protocol's frames, for programs that drive sockets of their own, such as a load
@@ -81,8 +84,8 @@ pub use tilekv_tile::{
 pub mod wire {
     pub use tilekv_protocol::native::{
         Applied, ColumnsReply, FRAME_HEADER_BYTES, Frame, FrameParser, NativeHello, PlanReply,
-        PlanRequest, ReplyColumn, Request, Response, Welcome, WriteOutcome, encode_job_rows,
-        encode_read, preamble,
+        PlanRequest, ReplyColumn, Request, Response, ServicePlanRequest, Welcome, WriteOutcome,
+        encode_job_rows, encode_read, encode_read_rows, preamble,
     };
     pub use tilekv_protocol::{Arguments, EventWrite, Limits, ProtocolError, RequestShape};
 }

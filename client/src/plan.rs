@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use tilekv_protocol::ReadTime;
 use tilekv_protocol::native::{
-    ColumnsReply, PlanRequest, ReplyColumn, ReplyColumnKind, ReplyLists,
+    ColumnsReply, PlanRequest, ReplyColumn, ReplyColumnKind, ReplyLists, Request,
 };
 use tilekv_tile::{Answers, Edge, Name, Selector, Status, TileError, Value, WindowBounds};
 
@@ -69,9 +69,14 @@ impl PlanBuilder {
         self
     }
 
-    pub(crate) fn finish(self) -> PlanRequest {
+    pub(crate) fn finish(self, client: Client) -> Plan {
         let Self { groups, edge, known } = self;
-        PlanRequest { groups, edge, known }
+        let columns = groups.iter().flat_map(|(view, selectors)| {
+            selectors.iter().map(move |selector| (view.clone(), selector.clone()))
+        });
+        let columns = columns.collect();
+        let request = PlanRequest { groups, edge, known };
+        Plan::new(client, Request::Prepare(request), columns, 1)
     }
 }
 
@@ -87,7 +92,11 @@ pub struct Plan {
 pub(crate) struct PlanShared {
     /// The client's own number of the plan, unique in this process.
     pub(crate) id: u64,
-    pub(crate) request: PlanRequest,
+    /// What prepares it.
+    pub(crate) request: Request,
+    /// How many keys make a row.
+    pub(crate) keys_per_row: usize,
+    columns: Vec<(Name, Selector)>,
     pool: Weak<Pool>,
 }
 
@@ -131,11 +140,17 @@ impl ReadOptions {
 }
 
 impl Plan {
-    pub(crate) fn new(client: Client, request: PlanRequest) -> Self {
+    /// A plan that `request` prepares, with these columns.
+    pub(crate) fn new(
+        client: Client,
+        request: Request,
+        columns: Vec<(Name, Selector)>,
+        keys_per_row: usize,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let pool = Arc::downgrade(client.pool());
-        Self { client, shared: Arc::new(PlanShared { id, request, pool }) }
+        Self { client, shared: Arc::new(PlanShared { id, request, keys_per_row, columns, pool }) }
     }
 
     pub(crate) fn shared(&self) -> &Arc<PlanShared> {
@@ -156,9 +171,24 @@ impl Plan {
         self.client.read(&self.shared, entities, options).await
     }
 
+    /// As [`Plan::read`], for rows of key values side by side.
+    pub(crate) async fn read_rows(
+        &self,
+        values: &[&[u8]],
+        options: &ReadOptions,
+    ) -> Result<Batch, ClientError> {
+        self.client.read(&self.shared, values, options).await
+    }
+
     /// The columns of a batch: view and selector, in order.
     pub fn columns(&self) -> impl Iterator<Item = (&Name, &Selector)> {
-        columns_of(&self.shared.request)
+        self.shared.columns()
+    }
+}
+
+impl PlanShared {
+    fn columns(&self) -> impl Iterator<Item = (&Name, &Selector)> {
+        self.columns.iter().map(|(view, selector)| (view, selector))
     }
 }
 
@@ -193,10 +223,10 @@ impl Batch {
     pub(crate) fn new(
         reply: Box<ColumnsReply>,
         plan: Arc<PlanShared>,
-        entities: usize,
+        rows: usize,
     ) -> Result<Self, ClientError> {
-        let columns = columns_of(&plan.request).count();
-        if reply.rows() == entities && reply.columns().len() == columns {
+        let columns = plan.columns.len();
+        if reply.rows() == rows && reply.columns().len() == columns {
             return Ok(Self { reply, plan });
         }
         let found = format!("{} rows of {} columns", reply.rows(), reply.columns().len());
@@ -212,7 +242,8 @@ impl Batch {
     /// The columns, in the order of the plan's selectors.
     pub fn columns(&self) -> impl Iterator<Item = Column<'_>> {
         let rows = self.rows();
-        columns_of(&self.plan.request)
+        self.plan
+            .columns()
             .zip(self.reply.columns())
             .map(move |((view, selector), column)| Column { view, selector, column, rows })
     }
@@ -335,11 +366,4 @@ impl<'a> Column<'a> {
         let valid = move |(row, word): (usize, &[u8; 8])| column.is_valid(row).then_some(*word);
         Some(words.iter().enumerate().map(valid))
     }
-}
-
-fn columns_of(request: &PlanRequest) -> impl Iterator<Item = (&Name, &Selector)> {
-    request
-        .groups
-        .iter()
-        .flat_map(|(view, selectors)| selectors.iter().map(move |selector| (view, selector)))
 }

@@ -107,6 +107,16 @@ impl Applied {
                 shared.producers.write().forget_view(id);
                 Ok(())
             }
+            Effect::CreateService(service) => {
+                self.changed = true;
+                self.catalog.insert_service(service);
+                Ok(())
+            }
+            Effect::DropService(name) => {
+                self.changed = true;
+                self.catalog.remove_service(&name);
+                Ok(())
+            }
             Effect::AddSeal { view, from, to, at } => {
                 self.changed = true;
                 self.catalog.update(view, |view| view.add_seal(from, to, at));

@@ -13,6 +13,7 @@ use tilekv_tile::{
 
 use crate::error::EngineError;
 use crate::ranges::{TimeRange, add_range, remove_range};
+use crate::service::Service;
 use crate::write::Partials;
 
 /// The identity of a view for the life of a store: assigned through the log, never reused
@@ -323,20 +324,24 @@ fn append_component(
     Ok(())
 }
 
-/// Every view of a store. Cheap to clone: views are shared.
+/// Every view and service of a store. Cheap to clone: they are shared.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Catalog {
     views: HashMap<ViewId, Arc<View>>,
     names: BTreeMap<Name, ViewId>,
     next_view_id: u32,
+    services: BTreeMap<Name, Arc<Service>>,
 }
 
 impl Catalog {
     /// A catalog from stored parts.
-    pub(crate) fn from_parts(next_view_id: u32, views: Vec<View>) -> Self {
+    pub(crate) fn from_parts(next_view_id: u32, views: Vec<View>, services: Vec<Service>) -> Self {
         let mut catalog = Self { next_view_id, ..Self::default() };
         for view in views {
             catalog.insert(view);
+        }
+        for service in services {
+            catalog.insert_service(service);
         }
         catalog
     }
@@ -386,6 +391,26 @@ impl Catalog {
         if let Some(view) = self.views.remove(&id) {
             self.names.remove(&view.definition.name);
         }
+    }
+
+    /// The service with this name.
+    pub(crate) fn service(&self, name: &Name) -> Result<&Arc<Service>, EngineError> {
+        self.services.get(name).ok_or_else(|| EngineError::NoService(name.to_string()))
+    }
+
+    /// Every service, by name.
+    pub(crate) fn services(&self) -> impl ExactSizeIterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// Puts `service` in.
+    pub(crate) fn insert_service(&mut self, service: Service) {
+        self.services.insert(service.name.clone(), Arc::new(service));
+    }
+
+    /// Takes the service out.
+    pub(crate) fn remove_service(&mut self, name: &Name) {
+        self.services.remove(name);
     }
 
     /// Changes the view in place; readers of older catalogs keep what they have.

@@ -12,7 +12,7 @@ use crate::codec::bytes_u64;
 use crate::error::EngineError;
 use crate::jobs::Jobs;
 use crate::ledger::MemoryUse;
-use crate::manifest::Manifest;
+use crate::manifest::{EncodedControl, Manifest};
 use crate::open_job::SealedJob;
 use crate::options::EngineOptions;
 use crate::pending::Pending;
@@ -43,7 +43,7 @@ pub(crate) struct Frozen {
     pub(crate) now_ms: i64,
     pub(crate) catalog: Arc<Catalog>,
     /// [`encode_control`] of the state at the cut.
-    pub(crate) control: Arc<Vec<u8>>,
+    pub(crate) control: Arc<EncodedControl>,
 }
 
 /// What the background is doing.

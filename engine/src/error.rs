@@ -13,6 +13,27 @@ pub enum EngineError {
     /// A view with this name exists.
     #[error("a view `{0}` exists already; drop it first or choose another name")]
     ViewExists(Name),
+    /// No service has this name.
+    #[error("there is no service `{0}`; SERVICE.LIST names those that exist")]
+    NoService(String),
+    /// A service with this name exists.
+    #[error("a service `{0}` exists already; drop it first or choose another name")]
+    ServiceExists(Name),
+    /// Services read the view that was to be dropped.
+    #[error(
+        "view `{view}` is read by {}; drop {} first",
+        service_list(services),
+        if services.len() == 1 { "it" } else { "them" }
+    )]
+    ViewInUse {
+        /// The view.
+        view: Name,
+        /// The services that read it.
+        services: Vec<String>,
+    },
+    /// The keys of a service's rows are not those that its views are joined by.
+    #[error("{0}")]
+    NoKey(String),
     /// The view has no such feature.
     #[error("view `{view}` has no feature `{feature}`; it has {}", known.join(", "))]
     NoFeature {
@@ -153,6 +174,10 @@ impl EngineError {
             Self::NoSpace(_) => "READONLY",
             Self::Damaged { .. } => "DAMAGED",
             Self::ViewExists(_)
+            | Self::NoService(_)
+            | Self::ServiceExists(_)
+            | Self::ViewInUse { .. }
+            | Self::NoKey(_)
             | Self::NoColumn { .. }
             | Self::Wal(_)
             | Self::Disk(_)
@@ -191,6 +216,18 @@ impl From<WalError> for EngineError {
             WalError::NoSpace { .. } => Self::NoSpace(error.to_string()),
             other => Self::Wal(other),
         }
+    }
+}
+
+/// As many names as a sentence holds.
+fn service_list(services: &[String]) -> String {
+    const SHOWN_COUNT_MAX: usize = 3;
+    let shown: Vec<String> =
+        services.iter().take(SHOWN_COUNT_MAX).map(|name| format!("`{name}`")).collect();
+    let kind = if services.len() == 1 { "service" } else { "services" };
+    match services.len().checked_sub(SHOWN_COUNT_MAX) {
+        None | Some(0) => format!("{kind} {}", shown.join(", ")),
+        Some(more) => format!("{kind} {} and {more} more", shown.join(", ")),
     }
 }
 

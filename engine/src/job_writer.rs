@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use tilekv_tile::{
-    Rows, accumulator_from_partials, check_tile_range, decode_accumulator, encode_accumulator,
+    Rows, accumulator_from_partials, check_tile_start, decode_accumulator, encode_accumulator,
     floor_to,
 };
 use tilekv_wal::{Disk, Lsn};
@@ -269,8 +269,7 @@ impl JobWriter {
     fn check_tile(&mut self, tile: &JobTile, (from, to): TimeRange) -> Result<(), EngineError> {
         let view = &self.view;
         view.definition.entity_check(&tile.entity)?;
-        let end = tile.start.saturating_add(view.span());
-        check_tile_range(tile.start, end, view.definition.tile)?;
+        let end = check_tile_start(tile.start, view.definition.tile)?;
         if tile.start < from || to <= tile.start {
             return Err(EngineError::BadValue(format!(
                 "tile start {} lies outside the job's range [{from}, {to})",

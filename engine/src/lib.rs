@@ -48,6 +48,7 @@ mod segment;
 mod segment_file;
 mod segment_walk;
 mod segment_writer;
+mod service;
 mod state_hash;
 #[cfg(test)]
 mod store_tests;
@@ -81,8 +82,9 @@ pub use open::OpenReport;
 pub use open_job::SealedJob;
 pub use options::EngineOptions;
 pub use pages::{PageCounters, PageRequest, PinnedPages, ReadOutcome};
-pub use plan::{Plan, ReadRequest};
+pub use plan::{Plan, ReadRequest, ServiceRequest};
 pub use reader::{ReadTime, Reader, TileRange};
+pub use service::{Service, ServiceInfo};
 pub use state_hash::StateHash;
 pub use task::{Task, TaskResult};
 pub use verify::{Verification, verify};

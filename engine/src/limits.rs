@@ -2,6 +2,8 @@
 
 /// Views in one store.
 pub const VIEW_COUNT_MAX: usize = 4_096;
+/// Feature services in one store.
+pub const SERVICE_COUNT_MAX: usize = 4_096;
 /// Layouts that one view may go through by `VIEW.ALTER`.
 pub const LAYOUT_COUNT_MAX: usize = 1_024;
 /// Bytes of a producer id.

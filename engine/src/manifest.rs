@@ -15,13 +15,17 @@ use crate::error::EngineError;
 use crate::job_table::JobTable;
 use crate::producer::ProducerTable;
 use crate::segment::SegmentId;
+use crate::service::Service;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "manifest";
 /// The name that a manifest is written under before it takes its place.
 pub(crate) const MANIFEST_TEMPORARY: &str = "manifest.tmp";
 const MAGIC: &[u8; 8] = b"TKVMANIF";
-const VERSION: u32 = 1;
+/// The version of a control state without services.
+const VERSION_FIRST: u32 = 1;
+/// The version of a control state that ends with services.
+const VERSION_SERVICES: u32 = 2;
 
 /// Views, producers and committed jobs as of one LSN.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +33,13 @@ pub(crate) struct Control {
     pub(crate) catalog: Catalog,
     pub(crate) producers: ProducerTable,
     pub(crate) jobs: JobTable,
+}
+
+/// A control state as bytes, and the least version that has all of it ([MANIFEST-7]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EncodedControl {
+    pub(crate) version: u32,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// What the manifest says.
@@ -45,7 +56,7 @@ pub(crate) struct Manifest {
     /// The live segments, oldest first.
     pub(crate) segments: Vec<SegmentId>,
     /// [`encode_control`] of the state as of `flushed`.
-    pub(crate) control: Arc<Vec<u8>>,
+    pub(crate) control: Arc<EncodedControl>,
 }
 
 impl Manifest {
@@ -83,9 +94,9 @@ impl Manifest {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEAD_BYTES + self.control.len() + 64);
+        let mut out = Vec::with_capacity(HEAD_BYTES + self.control.bytes.len() + 64);
         out.extend_from_slice(MAGIC);
-        out.put_u32(VERSION);
+        out.put_u32(self.control.version);
         out.put_u32(0);
         out.put_u64(self.hash_seed);
         out.put_u64(self.flushed.number());
@@ -93,7 +104,7 @@ impl Manifest {
         out.put_u64(self.next_segment.0);
         out.put_u32(count_u32(self.segments.len()));
         self.segments.iter().for_each(|segment| out.put_u64(segment.0));
-        out.put_long(&self.control);
+        out.put_long(&self.control.bytes);
         let crc = crc32fast::hash(&out);
         out.put_u32(crc);
         out
@@ -112,17 +123,17 @@ impl Manifest {
         let mut fields = Fields::new(&body[MAGIC.len()..]);
         let version = fields.u32().map_err(|error| corrupt(MAGIC.len(), error))?;
         // [MANIFEST-7]
-        if version != VERSION {
+        if !(VERSION_FIRST..=VERSION_SERVICES).contains(&version) {
             return Err(EngineError::NewerFormat {
                 file: MANIFEST.to_owned(),
                 found: version,
-                expected: VERSION,
+                expected: VERSION_SERVICES,
             });
         }
-        Self::decode_fields(fields).map_err(|error| corrupt(MAGIC.len(), error))
+        Self::decode_fields(version, fields).map_err(|error| corrupt(MAGIC.len(), error))
     }
 
-    fn decode_fields(mut fields: Fields<'_>) -> Result<Self, FieldError> {
+    fn decode_fields(version: u32, mut fields: Fields<'_>) -> Result<Self, FieldError> {
         if fields.u32()? != 0 {
             return Err(FieldError::Value("reserved"));
         }
@@ -134,7 +145,7 @@ impl Manifest {
         let segments = (0..count)
             .map(|_| fields.u64().map(SegmentId))
             .collect::<Result<Vec<SegmentId>, FieldError>>()?;
-        let control = Arc::new(fields.long()?.to_vec());
+        let control = Arc::new(EncodedControl { version, bytes: fields.long()?.to_vec() });
         fields.end()?;
         Ok(Self { hash_seed, flushed, now_ms, next_segment, segments, control })
     }
@@ -143,7 +154,7 @@ impl Manifest {
 const HEAD_BYTES: usize = 24;
 
 /// The control state as bytes.
-pub(crate) fn encode_control(control: &Control) -> Vec<u8> {
+pub(crate) fn encode_control(control: &Control) -> EncodedControl {
     let mut out = Vec::new();
     out.put_u32(control.catalog.next_view_id().0);
     out.put_u32(count_u32(control.catalog.len()));
@@ -158,7 +169,13 @@ pub(crate) fn encode_control(control: &Control) -> Vec<u8> {
         out.put_i64(progress.seen_at);
     }
     control.jobs.encode(&mut out);
-    out
+    let services = control.catalog.services();
+    let version = if services.len() == 0 { VERSION_FIRST } else { VERSION_SERVICES };
+    if version == VERSION_SERVICES {
+        out.put_u32(count_u32(services.len()));
+        services.for_each(|service| service.encode(&mut out));
+    }
+    EncodedControl { version, bytes: out }
 }
 
 fn encode_view(view: &View, out: &mut Vec<u8>) {
@@ -183,8 +200,8 @@ fn encode_view(view: &View, out: &mut Vec<u8>) {
     out.put_u64(view.counters.too_old());
 }
 
-fn decode_control(bytes: &[u8]) -> Result<Control, FieldError> {
-    let mut fields = Fields::new(bytes);
+fn decode_control(control: &EncodedControl) -> Result<Control, FieldError> {
+    let mut fields = Fields::new(&control.bytes);
     let next_view_id = fields.u32()?;
     let view_count = fields.u32()?;
     let views = (0..view_count)
@@ -197,8 +214,18 @@ fn decode_control(bytes: &[u8]) -> Result<Control, FieldError> {
         producers.record(view, id, fields.u64()?, fields.i64()?);
     }
     let jobs = JobTable::decode(&mut fields)?;
+    let service_count = if control.version < VERSION_SERVICES { 0 } else { fields.u32()? };
+    let services = (0..service_count)
+        .map(|_| Service::decode(&mut fields))
+        .collect::<Result<Vec<Service>, FieldError>>()?;
     fields.end()?;
-    Ok(Control { catalog: Catalog::from_parts(next_view_id, views), producers, jobs })
+    // [MANIFEST-11]
+    let is_known = |id: &ViewId| views.iter().any(|view| view.id == *id);
+    if !services.iter().flat_map(|service| &service.windows).all(|(id, _)| is_known(id)) {
+        return Err(FieldError::Value("view of a service"));
+    }
+    let catalog = Catalog::from_parts(next_view_id, views, services);
+    Ok(Control { catalog, producers, jobs })
 }
 
 fn decode_view(fields: &mut Fields<'_>) -> Result<View, FieldError> {

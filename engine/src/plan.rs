@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tilekv_tile::{
-    ColumnType, ComponentId, Edge, FeatureBinding, Finisher, Function, Identifier, Layout,
-    ListKind, Name, Selector, components_of,
+    AnswerColumn, ColumnType, ComponentId, Edge, FeatureBinding, Finisher, Function, Identifier,
+    Layout, ListKind, Name, Selector, components_of,
 };
 
 use crate::catalog::{Catalog, Feature, View, ViewId};
@@ -14,14 +14,27 @@ use crate::error::EngineError;
 use crate::frame::Frame;
 use crate::limits::{GROUP_COUNT_MAX, SELECTOR_COUNT_MAX};
 use crate::rollup::Workspace;
+use crate::service::{RowKey, Service};
 
 /// What to read: groups of (view, selectors) over shared keys.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReadRequest {
     /// The views, and the selectors to answer from each.
     pub groups: Vec<(Name, Vec<Selector>)>,
     /// The right edge; a view's own where none is given.
     pub edge: Option<Edge>,
+    /// Whether only seals count that had been made by the time asked for.
+    pub known: bool,
+}
+
+/// What to read: the vector of a feature service, for rows of key values.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServiceRequest {
+    /// The service.
+    pub service: Name,
+    /// The names of the key values of a row: those that the service's views are joined by, in
+    /// any order.
+    pub keys: Vec<Identifier>,
     /// Whether only seals count that had been made by the time asked for.
     pub known: bool,
 }
@@ -64,16 +77,31 @@ pub(crate) struct ViewPlan {
     /// The components that the selectors need, and no others.
     pub(crate) projection: Layout,
     pub(crate) selectors: Vec<PlannedSelector>,
+    /// What a row is to this view.
+    pub(crate) row_key: RowKey,
     /// Guards what the last read left; a read takes it away while it runs.
     bench: Mutex<Option<Box<Bench>>>,
 }
 
-/// A read request, resolved. It stays valid until one of its views is altered or dropped.
+/// A read request, resolved. It stays valid until one of its views is altered or dropped, or its
+/// service is dropped.
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) groups: Vec<ViewPlan>,
     pub(crate) known: bool,
     columns: usize,
+    /// How many key values a row has.
+    width: usize,
+    service: Option<PlannedService>,
+}
+
+/// The service that a plan reads.
+#[derive(Debug)]
+struct PlannedService {
+    service: Arc<Service>,
+    /// For each window of the vector, the column of the groups that answers it; none where that
+    /// is the same.
+    order: Option<Box<[usize]>>,
 }
 
 impl Plan {
@@ -90,7 +118,59 @@ impl Plan {
             .iter()
             .map(|(name, selectors)| plan_view(catalog.named(name)?, selectors, request.edge))
             .collect::<Result<Vec<ViewPlan>, EngineError>>()?;
-        Ok(Self { groups, known: request.known, columns })
+        Ok(Self { groups, known: request.known, columns, width: 1, service: None })
+    }
+
+    /// Resolves a request for a service's vector.
+    pub(crate) fn for_service(
+        catalog: &Catalog,
+        request: &ServiceRequest,
+    ) -> Result<Self, EngineError> {
+        let service = catalog.service(&request.service)?;
+        check_keys(catalog, service, &request.keys)?;
+        let mut groups = Vec::new();
+        let mut positions = vec![0; service.windows.len()];
+        let mut columns = 0;
+        for id in service.view_ids() {
+            let Some(view) = catalog.view(id) else {
+                unreachable!("a view that a service reads cannot be dropped");
+            };
+            let mut selectors = Vec::new();
+            for (window, (_, selector)) in
+                service.windows.iter().enumerate().filter(|(_, (of, _))| *of == id)
+            {
+                selectors.push(selector.clone());
+                positions[window] = columns;
+                columns += 1;
+            }
+            let row_key = RowKey::of(&service.name, view, &request.keys)?;
+            groups.push(ViewPlan { row_key, ..plan_view(view, &selectors, None)? });
+        }
+        let is_in_order = positions.is_sorted();
+        let order = (!is_in_order).then(|| positions.into_boxed_slice());
+        let service = Some(PlannedService { service: Arc::clone(service), order });
+        Ok(Self { groups, known: request.known, columns, width: request.keys.len(), service })
+    }
+
+    /// How many key values a row has: one for a plan of views, the entity; for a plan of a service
+    /// as many as keys were named.
+    #[must_use]
+    pub fn values_per_row(&self) -> usize {
+        self.width
+    }
+
+    /// Whether the plan reads a service.
+    #[must_use]
+    pub fn is_of_service(&self) -> bool {
+        self.service.is_some()
+    }
+
+    /// Puts the columns of the groups in the order of the service's vector.
+    pub(crate) fn arrange(&self, columns: &mut Vec<AnswerColumn>) {
+        let order = self.service.as_ref().and_then(|service| service.order.as_ref());
+        if let Some(order) = order {
+            *columns = order.iter().map(|from| std::mem::take(&mut columns[*from])).collect();
+        }
     }
 
     /// How many columns an answer has: one per selector.
@@ -100,10 +180,38 @@ impl Plan {
     }
 
     pub(crate) fn is_current(&self, catalog: &Catalog) -> bool {
-        self.groups
-            .iter()
-            .all(|group| catalog.view(group.id).is_some_and(|view| view.revision == group.revision))
+        let is_same = |planned: &PlannedService| {
+            let known = catalog.service(&planned.service.name);
+            known.is_ok_and(|service| Arc::ptr_eq(service, &planned.service))
+        };
+        self.service.as_ref().is_none_or(is_same)
+            && self.groups.iter().all(|group| {
+                catalog.view(group.id).is_some_and(|view| view.revision == group.revision)
+            })
     }
+}
+
+/// Checks that the keys named are those of the service's views, each once.
+fn check_keys(
+    catalog: &Catalog,
+    service: &Service,
+    given: &[Identifier],
+) -> Result<(), EngineError> {
+    let wanted = service.info(catalog).keys;
+    let names: Vec<&str> = wanted.iter().map(Identifier::as_str).collect();
+    for (index, key) in given.iter().enumerate() {
+        if !wanted.contains(key) {
+            return Err(EngineError::NoKey(format!(
+                "service `{}` has no key `{key}`; its keys are {}",
+                service.name,
+                names.join(", ")
+            )));
+        }
+        if given[..index].contains(key) {
+            return Err(EngineError::NoKey(format!("key `{key}` is named twice, expected once")));
+        }
+    }
+    Ok(())
 }
 
 impl ViewPlan {
@@ -154,6 +262,7 @@ fn plan_view(
         edge: edge.unwrap_or(view.definition.edge),
         projection,
         selectors,
+        row_key: RowKey::Whole,
         bench: Mutex::new(None),
     })
 }

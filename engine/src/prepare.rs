@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tilekv_tile::{
-    LateMode, Name, ProducerStamp, Rows, ViewChange, ViewDefinition, accumulator_from_partials,
-    check_tile_range, encode_accumulator, floor_to,
+    LateMode, Name, ProducerStamp, Rows, ViewChange, ViewDefinition, ViewSelector,
+    accumulator_from_partials, check_tile_range, check_tile_start, encode_accumulator, floor_to,
 };
 
 use crate::catalog::{AlterGaps, View, ViewId};
@@ -14,7 +14,8 @@ use crate::codec::bytes_u64;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::limits::{
-    LAYOUT_COUNT_MAX, PRODUCER_ID_BYTES_MAX, RECORD_BYTES_MAX, ROW_COUNT_MAX, VIEW_COUNT_MAX,
+    LAYOUT_COUNT_MAX, PRODUCER_ID_BYTES_MAX, RECORD_BYTES_MAX, ROW_COUNT_MAX, SERVICE_COUNT_MAX,
+    VIEW_COUNT_MAX,
 };
 use crate::lookup::gather;
 use crate::open_job::SealedJob;
@@ -23,8 +24,10 @@ use crate::producer::{Admission, ProducerTable};
 use crate::ranges::TimeRange;
 use crate::record::{
     EventsWriter, StampRecord, TileRecord, put_add_seal, put_alter_view, put_clear, put_commit_job,
-    put_create_view, put_drop_view, put_remove_seal, put_tile,
+    put_create_service, put_create_view, put_drop_service, put_drop_view, put_remove_seal,
+    put_tile,
 };
+use crate::service::Service;
 use crate::write::{Lateness, Outcome, Prepared, TileWrite, Write};
 
 /// The tiles that a deletion meets. Expired ones are not counted, and go all the same: a longer
@@ -157,6 +160,8 @@ impl Engine {
             Write::RemoveSeal { view, from, to } => {
                 self.stage_remove_seal(now_ms, view, *from, *to)
             }
+            Write::CreateService { name, selectors } => self.stage_create_service(name, selectors),
+            Write::DropService(name) => self.stage_drop_service(name),
         }
     }
 
@@ -201,8 +206,40 @@ impl Engine {
 
     fn stage_drop(&mut self, name: &Name) -> Result<Outcome, EngineError> {
         let id = self.staged_view(name)?.id;
+        let readers = self.staged.catalog.services().filter(|service| service.reads(id));
+        let services: Vec<String> = readers.map(|service| service.name.to_string()).collect();
+        if !services.is_empty() {
+            return Err(EngineError::ViewInUse { view: name.clone(), services });
+        }
         self.pending.push(|out| put_drop_view(out, id));
         self.staged.catalog.remove(id);
+        Ok(Outcome::Ok)
+    }
+
+    fn stage_create_service(
+        &mut self,
+        name: &Name,
+        selectors: &[ViewSelector],
+    ) -> Result<Outcome, EngineError> {
+        let catalog = &mut self.staged.catalog;
+        if catalog.service(name).is_ok() {
+            return Err(EngineError::ServiceExists(name.clone()));
+        }
+        if SERVICE_COUNT_MAX <= catalog.services().len() {
+            return Err(EngineError::Limit(format!(
+                "the store holds {SERVICE_COUNT_MAX} services, its limit; drop one first"
+            )));
+        }
+        let service = Service::create(catalog, name.clone(), selectors)?;
+        self.pending.push(|out| put_create_service(out, &service));
+        self.staged.catalog.insert_service(service);
+        Ok(Outcome::Ok)
+    }
+
+    fn stage_drop_service(&mut self, name: &Name) -> Result<Outcome, EngineError> {
+        self.staged.catalog.service(name)?;
+        self.pending.push(|out| put_drop_service(out, name));
+        self.staged.catalog.remove_service(name);
         Ok(Outcome::Ok)
     }
 
@@ -277,9 +314,7 @@ impl Engine {
             return Ok(Outcome::Duplicate);
         }
         view.definition.entity_check(&tile.entity)?;
-        let span = view.span();
-        let end = tile.start.saturating_add(span);
-        check_tile_range(tile.start, end, view.definition.tile)?;
+        let end = check_tile_start(tile.start, view.definition.tile)?;
         self.check_not_expired(now_ms, &view, tile.start)?;
         let given = view.given_partials(&tile.partials)?;
         let bindings = view.bindings();

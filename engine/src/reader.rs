@@ -18,10 +18,11 @@ use crate::limits::RANGE_TILE_COUNT_MAX;
 use crate::lookup::gather;
 use crate::memory::{Memory, MemoryInfo};
 use crate::pages::{PinnedPages, ReadOutcome};
-use crate::plan::{Bench, Plan, ReadRequest, ViewPlan, selected_features};
+use crate::plan::{Bench, Plan, ReadRequest, ServiceRequest, ViewPlan, selected_features};
 use crate::producer::ProducerTable;
 use crate::rollup::{Rollup, RowGroup, Workspace, clear_columns};
 use crate::segment::GROUP_KEYS_MAX;
+use crate::service::{RowKey, ServiceInfo};
 use crate::version::Version;
 
 /// What readers and the writer share.
@@ -67,6 +68,26 @@ impl Reader {
         Plan::new(&version.catalog, request)
     }
 
+    /// Resolves a request for a service's vector. Errors name the service or key that is wrong.
+    pub fn plan_service(
+        &self,
+        version: &Version,
+        request: &ServiceRequest,
+    ) -> Result<Plan, EngineError> {
+        Plan::for_service(&version.catalog, request)
+    }
+
+    /// The names of all services, ascending.
+    #[must_use]
+    pub fn service_names(&self, version: &Version) -> Vec<Name> {
+        version.catalog.services().map(|service| service.name.clone()).collect()
+    }
+
+    /// What there is to know of a service.
+    pub fn service_info(&self, version: &Version, name: &Name) -> Result<ServiceInfo, EngineError> {
+        Ok(version.catalog.service(name)?.info(&version.catalog))
+    }
+
     /// Whether `plan` still fits the views of `version`.
     #[must_use]
     pub fn is_current(&self, version: &Version, plan: &Plan) -> bool {
@@ -102,7 +123,8 @@ impl Reader {
         })
     }
 
-    /// Reads all windows of `plan` for all `entities`: a row each, a column per selector.
+    /// Reads all windows of `plan` for all `entities`: a row each, a column per selector. A plan of
+    /// a service takes [`Plan::values_per_row`] key values for each row in their place.
     /// `now_ms` is the clock, read once per request. The plan must be current. Never waits for
     /// the disk: `pinned` is empty at first, then what the request for pages came to.
     pub fn try_read(
@@ -131,26 +153,18 @@ impl Reader {
         answers: &mut Answers,
         pinned: PinnedPages,
     ) -> Result<ReadOutcome<()>, EngineError> {
-        if let ReadTime::Each(times) = time
-            && times.len() != entities.len()
-        {
-            return Err(EngineError::BadValue(format!(
-                "{} times for {} entities; give one time per entity",
-                times.len(),
-                entities.len()
-            )));
-        }
+        let rows = row_count(plan, time, entities.len())?;
         let view_of = |group: &ViewPlan| {
             let view = version.catalog.view(group.id);
             view.ok_or_else(|| EngineError::NoView("of the plan, dropped since".to_owned()))
         };
-        for group in &plan.groups {
+        for group in plan.groups.iter().filter(|group| group.row_key == RowKey::Whole) {
             let view = view_of(group)?;
             for entity in entities {
                 view.definition.entity_check(entity)?;
             }
         }
-        answers.rows = entities.len();
+        answers.rows = rows;
         answers.columns.resize_with(plan.columns(), AnswerColumn::default);
         let mut columns = &mut answers.columns[..];
         for group in &plan.groups {
@@ -159,8 +173,15 @@ impl Reader {
             let view = view_of(group)?;
             let known = plan.known;
             let request = Request { version, view, plan: group, known, now_ms, pinned: &pinned };
-            request.read(time, entities, own);
+            if group.row_key == RowKey::Whole {
+                request.read(time, entities, own);
+                continue;
+            }
+            let (width, mut joined) = (plan.values_per_row(), Vec::new());
+            let entities = group.row_key.entities(view, entities, width, &mut joined)?;
+            request.read(time, &entities, own);
         }
+        plan.arrange(&mut answers.columns);
         Ok(pinned.outcome(Some(())))
     }
 
@@ -292,6 +313,24 @@ impl Reader {
     #[must_use]
     pub fn memory(&self) -> MemoryInfo {
         self.shared.memory.info()
+    }
+}
+
+/// How many rows `values` key values make, if each has its time.
+fn row_count(plan: &Plan, time: &ReadTime, values: usize) -> Result<usize, EngineError> {
+    let width = plan.values_per_row();
+    let rows = values.checked_div(width).unwrap_or(0);
+    if rows * width != values {
+        return Err(EngineError::BadValue(format!(
+            "{values} key values do not make rows of {width}; give one per key and row"
+        )));
+    }
+    match time {
+        ReadTime::Each(times) if times.len() != rows => Err(EngineError::BadValue(format!(
+            "{} times for {rows} entities; give one time per entity",
+            times.len(),
+        ))),
+        _ => Ok(rows),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Owns the log's records: the effects of commands as bytes ([RECORD-1]; docs/format/record.md).
 //! The live path and recovery apply the same bytes, so they cannot differ. Knows nothing of files.
 
-use tilekv_tile::{ColumnType, ProducerStamp, Scalar, ViewDefinition};
+use tilekv_tile::{ColumnType, Name, ProducerStamp, Scalar, ViewDefinition};
 
 use crate::catalog::{AlterGaps, LayoutId, ViewId};
 use crate::codec::{FieldError, Fields, PutFields, count_u32, small_index};
@@ -9,6 +9,7 @@ use crate::definition::{decode_definition, encode_definition};
 use crate::job::{JobId, JobMode};
 use crate::ranges::TimeRange;
 use crate::segment::SegmentId;
+use crate::service::Service;
 
 const CREATE_VIEW: u8 = 1;
 const ALTER_VIEW: u8 = 2;
@@ -19,6 +20,11 @@ const CLEAR: u8 = 6;
 const ADD_SEAL: u8 = 7;
 const REMOVE_SEAL: u8 = 8;
 const COMMIT_JOB: u8 = 9;
+const CREATE_SERVICE: u8 = 10;
+const DROP_SERVICE: u8 = 11;
+
+/// What stands in the place of the view id in records that are about no view.
+const NO_VIEW: ViewId = ViewId(0);
 
 /// The producer's sequence that a record applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +91,10 @@ pub(crate) enum Effect<'a> {
     CommitJob(JobRecord<'a>),
     /// A range's seals are withdrawn.
     RemoveSeal { view: ViewId, from: i64, to: i64, at: i64 },
+    /// A service comes to be.
+    CreateService(Service),
+    /// A service goes.
+    DropService(Name),
 }
 
 impl<'a> Effect<'a> {
@@ -122,6 +132,7 @@ impl<'a> Effect<'a> {
                 Self::RemoveSeal { view, from: fields.i64()?, to: fields.i64()?, at: fields.i64()? }
             }
             COMMIT_JOB => Self::CommitJob(decode_job(view, &mut fields)?),
+            CREATE_SERVICE | DROP_SERVICE => decode_service(kind, view, &mut fields)?,
             _ => return Err(FieldError::Value("record kind")),
         };
         fields.end()?;
@@ -206,6 +217,33 @@ pub(crate) fn put_commit_job(out: &mut Vec<u8>, job: &JobRecord<'_>) {
     out.put_option(job.newest);
     out.put_u8(u8::from(job.segment.is_some()));
     out.put_u64(job.segment.map_or(0, |segment| segment.0));
+}
+
+/// Appends the record of a new service.
+pub(crate) fn put_create_service(out: &mut Vec<u8>, service: &Service) {
+    put_head(out, CREATE_SERVICE, NO_VIEW);
+    service.encode(out);
+}
+
+/// Appends the record of a dropped service.
+pub(crate) fn put_drop_service(out: &mut Vec<u8>, name: &Name) {
+    put_head(out, DROP_SERVICE, NO_VIEW);
+    out.put_short(name.as_str().as_bytes());
+}
+
+fn decode_service<'a>(
+    kind: u8,
+    view: ViewId,
+    fields: &mut Fields<'_>,
+) -> Result<Effect<'a>, FieldError> {
+    if view != NO_VIEW {
+        return Err(FieldError::Value("reserved"));
+    }
+    if kind == CREATE_SERVICE {
+        return Service::decode(fields).map(Effect::CreateService);
+    }
+    let name = Name::parse(fields.short()?).map_err(|_| FieldError::Value("service name"))?;
+    Ok(Effect::DropService(name))
 }
 
 fn decode_job<'a>(view: ViewId, fields: &mut Fields<'a>) -> Result<JobRecord<'a>, FieldError> {
@@ -468,6 +506,25 @@ mod tests {
             assert!(Effect::decode(&out[..len]).is_err(), "{len} bytes must not decode");
         }
         assert!(matches!(Effect::decode(&out), Ok(Effect::Clear { from: 0, to: 10, .. })));
+    }
+
+    #[test]
+    fn services_read_back_and_are_about_no_view() {
+        let selector = tilekv_tile::Selector::parse(b"likes@7d:1d").unwrap();
+        let name = Name::parse(b"ranking.v1").unwrap();
+        let service = Service { name: name.clone(), windows: vec![(ViewId(3), selector)] };
+        let mut out = Vec::new();
+        put_create_service(&mut out, &service);
+        let Ok(Effect::CreateService(read)) = Effect::decode(&out) else { panic!("a service") };
+        assert_eq!(read, service);
+        for len in 0..out.len() {
+            assert!(Effect::decode(&out[..len]).is_err(), "{len} bytes must not decode");
+        }
+        out[1] = 1;
+        assert!(Effect::decode(&out).is_err(), "a service of view 1");
+        out.clear();
+        put_drop_service(&mut out, &name);
+        assert!(matches!(Effect::decode(&out), Ok(Effect::DropService(read)) if read == name));
     }
 
     #[test]

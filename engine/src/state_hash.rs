@@ -45,6 +45,12 @@ impl Version {
             hashes.content.update(&bytes);
             hashes.bits.update(&bytes);
         }
+        for service in self.catalog.services() {
+            bytes.clear();
+            service.encode(&mut bytes);
+            hashes.content.update(&bytes);
+            hashes.bits.update(&bytes);
+        }
         let mut scan = self.scan()?;
         while let Some(mut scanned) = scan.next_entity()? {
             let Some(view) = self.catalog.view(scanned.view) else {

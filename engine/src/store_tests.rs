@@ -19,6 +19,7 @@ use crate::{
 mod backup;
 mod jobs;
 mod levels;
+mod services;
 mod verify;
 
 const DAY: i64 = 86_400_000;

@@ -1,7 +1,9 @@
 //! Owns what can be asked of the writer, and what it answers.
 
 use bytes::Bytes;
-use tilekv_tile::{Identifier, Name, ProducerStamp, Rows, ViewChange, ViewDefinition};
+use tilekv_tile::{
+    Identifier, Name, ProducerStamp, Rows, ViewChange, ViewDefinition, ViewSelector,
+};
 
 use crate::pages::PageRequest;
 
@@ -73,6 +75,15 @@ pub enum Write {
         /// The first millisecond after it: a multiple of the tile size.
         to: i64,
     },
+    /// Creates a feature service.
+    CreateService {
+        /// Its name.
+        name: Name,
+        /// Its windows, in the order of its vector.
+        selectors: Vec<ViewSelector>,
+    },
+    /// Drops a feature service; its views stay.
+    DropService(Name),
 }
 
 impl Write {
@@ -81,6 +92,7 @@ impl Write {
         matches!(
             self,
             Self::DropView(_)
+                | Self::DropService(_)
                 | Self::AlterView { .. }
                 | Self::DeleteTiles { .. }
                 | Self::DeleteEntity { .. }

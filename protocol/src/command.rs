@@ -6,6 +6,7 @@ mod cursor;
 mod job;
 mod seal;
 mod server;
+mod service;
 mod table;
 mod tile;
 mod transaction;
@@ -22,6 +23,8 @@ pub(crate) use job::check_job_tile;
 pub use job::{JobBegin, JobCommand, JobCommit, JobContent, JobMode, JobPut, JobTile};
 pub use seal::{SealCommand, SealRange};
 pub use server::{CommandQuery, ConfigCommand, ServerCommand, ShutdownMode};
+pub(crate) use service::check_key_count;
+pub use service::{ServiceCommand, ServiceRead};
 pub use table::{CommandFlag, CommandSpec, KeyPositions, command_reply, commands, find_command};
 pub use tile::{EventWrite, RequestShape, TileCommand, TileWrite, TileWriteMode, WriteLane};
 pub(crate) use tile::{check_producer_id, refused_write};
@@ -52,6 +55,8 @@ pub enum Command {
     Seal(SealCommand),
     /// Jobs.
     Job(JobCommand),
+    /// Feature services.
+    Service(ServiceCommand),
 }
 
 /// A producer's write that was refused before it reached the store. The server remembers it: the

@@ -26,6 +26,9 @@ pub const COLUMNS_MAX: usize = 4096;
 /// Groups (views) of one prepared plan.
 pub const PLAN_GROUPS_MAX: usize = 256;
 
+/// Key values of one row of a service: its views are joined by at most so many keys.
+pub const SERVICE_KEYS_MAX: usize = 4096;
+
 /// Bytes of a producer id.
 pub const PRODUCER_ID_BYTES_MAX: usize = 1024;
 

@@ -7,6 +7,7 @@ mod configuration;
 mod info;
 pub(crate) mod jobs;
 pub(crate) mod scan;
+mod services;
 mod transactions;
 mod views;
 mod windows;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 
 use tilekv_engine::{JobId, Version};
 use tilekv_protocol::{
-    Command, ConnectionCommand, ErrorReply, JobCommand, Reply, SealCommand, TileCommand,
-    ViewCommand, WindowCommand,
+    Command, ConnectionCommand, ErrorReply, JobCommand, Reply, SealCommand, ServiceCommand,
+    TileCommand, ViewCommand, WindowCommand,
 };
 
 use crate::cold_reads::ColdWork;
@@ -90,6 +91,7 @@ pub(crate) fn dispatch(
         Command::Window(command) => windows::run(context, command),
         Command::Seal(command) => seal(context, command),
         Command::Job(command) => jobs::run(context, command),
+        Command::Service(command) => services::run(context, command),
     }
 }
 
@@ -105,6 +107,9 @@ pub(crate) fn is_write(session: &Session, command: &Command) -> bool {
         }
         Command::View(command) => !matches!(command, ViewCommand::List | ViewCommand::Info(_)),
         Command::Seal(command) => !matches!(command, SealCommand::List(_)),
+        Command::Service(command) => {
+            matches!(command, ServiceCommand::Create { .. } | ServiceCommand::Drop(_))
+        }
         Command::Connection(_)
         | Command::Server(_)
         | Command::Transaction(_)
@@ -133,6 +138,8 @@ pub(crate) fn family(command: &Command) -> Family {
         Command::Connection(_) | Command::Transaction(_) => Family::Connection,
         Command::Server(_) => Family::Server,
         Command::View(_) => Family::View,
+        Command::Service(ServiceCommand::Read(_)) => Family::Window,
+        Command::Service(_) => Family::View,
         Command::Tile(TileCommand::Range { .. } | TileCommand::Producer { .. }) => Family::Stored,
         Command::Tile(_) => Family::Tile,
         Command::Window(WindowCommand::Read(_) | WindowCommand::Explain(_)) => Family::Window,

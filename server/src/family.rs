@@ -3,13 +3,13 @@
 /// What kind of work a command is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// `WINDOW.*`: window reads.
+    /// `WINDOW.*` and `SERVICE.GET`: window reads.
     Window,
     /// `TILE.ADD`, `TILE.MADD`, `TILE.SET`, `TILE.MERGE`, `TILE.DEL`, `ENTITY.DEL`: writes.
     Tile,
     /// `TILE.RANGE` and `PRODUCER.GET`: reads of what is stored.
     Stored,
-    /// `VIEW.*`: definitions.
+    /// `VIEW.*` and the other `SERVICE.*`: definitions.
     View,
     /// `SEAL.*`.
     Seal,

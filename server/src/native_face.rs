@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
-use tilekv_engine::{Outcome, PinnedPages, Plan, ReadOutcome, ReadRequest};
+use tilekv_engine::{Outcome, PinnedPages, Plan, ReadOutcome, ReadRequest, ServiceRequest};
 use tilekv_protocol::native::{
     Applied, Credit, FrameParser, NativeHello, PREAMBLE_BYTES, PlanReply, PlanRequest, Request,
-    RequestError, Response, Welcome, WriteOutcome, encode_answers, parse_preamble,
+    RequestError, Response, ServicePlanRequest, Welcome, WriteOutcome, encode_answers,
+    parse_preamble,
 };
 use tilekv_protocol::{
     Arguments, Command, CommandError, ConnectionCommand, Credentials, ErrorReply, JobPut,
@@ -27,6 +28,7 @@ use crate::family::Family;
 use crate::job_queue::JobWork;
 use crate::limits::PREPARED_PLAN_COUNT_MAX;
 use crate::metrics::Ending;
+use crate::plans::Shape;
 use crate::refuse;
 use crate::shared::Shared;
 use crate::write_queue::ENTRY_BYTES;
@@ -43,7 +45,7 @@ pub(crate) struct NativeFace {
 /// A prepared read. The plan is made anew when the views have changed.
 #[derive(Debug)]
 struct Prepared {
-    request: ReadRequest,
+    shape: Shape,
     plan: RefCell<Arc<Plan>>,
 }
 
@@ -191,7 +193,14 @@ impl NativeFace {
                 respond(exchange, id, &Response::Pong(payload));
                 Ok(())
             }
-            Request::Prepare(plan) => self.prepare(exchange, turn, id, plan),
+            Request::Prepare(PlanRequest { groups, edge, known }) => {
+                let shape = Shape::Windows(ReadRequest { groups, edge, known });
+                self.prepare(exchange, turn, id, shape)
+            }
+            Request::PrepareService(ServicePlanRequest { service, keys, known }) => {
+                let shape = Shape::Service(ServiceRequest { service, keys, known });
+                self.prepare(exchange, turn, id, shape)
+            }
             Request::Release(plan) => self.release(exchange, id, plan),
             Request::Read(read) => {
                 if let Err(error) = self.read(exchange, turn, tag, read) {
@@ -267,14 +276,12 @@ impl NativeFace {
         exchange: &mut Exchange,
         turn: &Turn<'_>,
         id: u64,
-        asked: PlanRequest,
+        shape: Shape,
     ) -> Result<(), ErrorReply> {
-        let PlanRequest { groups, edge, known } = asked;
-        let request = ReadRequest { groups, edge, known };
-        let plan = turn.context.plans.find(&turn.context, request.clone())?;
+        let plan = turn.context.plans.find(&turn.context, shape.clone())?;
         let columns = u32::try_from(plan.columns()).unwrap_or(u32::MAX);
         let index = self.free_index()?;
-        self.prepared[index] = Some(Prepared { request, plan: RefCell::new(plan) });
+        self.prepared[index] = Some(Prepared { shape, plan: RefCell::new(plan) });
         let plan = u32::try_from(index).unwrap_or(u32::MAX);
         respond(exchange, id, &Response::Plan(PlanReply { plan, columns }));
         Ok(())
@@ -309,7 +316,8 @@ impl NativeFace {
         read: tilekv_protocol::native::ReadRequest,
     ) -> Result<(), ErrorReply> {
         let plan = self.current_plan(turn, read.plan)?;
-        check_answer_size(read.keys.len(), plan.columns())?;
+        check_rows(&plan, &read)?;
+        check_answer_size(read.keys.len() / read.keys_per_row, plan.columns())?;
         let keys: SmallVec<[&[u8]; 8]> = read.keys.iter().collect();
         let context = &turn.context;
         let time = dispatch::engine_time(read.time);
@@ -345,7 +353,7 @@ impl NativeFace {
         if context.shared.reader.is_current(&context.version, &known) {
             return Ok(known);
         }
-        let fresh = context.plans.find(context, prepared.request.clone())?;
+        let fresh = context.plans.find(context, prepared.shape.clone())?;
         *prepared.plan.borrow_mut() = Arc::clone(&fresh);
         Ok(fresh)
     }
@@ -469,7 +477,7 @@ fn opens(request: &Request) -> bool {
 fn family(request: &Request) -> Family {
     match request {
         Request::Hello(_) | Request::Auth(_) | Request::Ping(_) => Family::Connection,
-        Request::Prepare(_) | Request::Release(_) => Family::View,
+        Request::Prepare(_) | Request::PrepareService(_) | Request::Release(_) => Family::View,
         Request::Read(_) => Family::Window,
         Request::Events(_) | Request::Tile(_) => Family::Tile,
         Request::Put(_) => Family::Job,
@@ -503,6 +511,19 @@ fn value(reply: Reply) -> Response {
         Reply::Error(error) => Response::refusal(error),
         reply => Response::Value(reply),
     }
+}
+
+/// Checks that rows are what the plan takes: entities, or as many key values as it names keys.
+fn check_rows(plan: &Plan, read: &tilekv_protocol::native::ReadRequest) -> Result<(), ErrorReply> {
+    if plan.values_per_row() != read.keys_per_row {
+        return Err(ErrorReply::usage(format!(
+            "rows of {} keys, expected {} for plan {}",
+            read.keys_per_row,
+            plan.values_per_row(),
+            read.plan
+        )));
+    }
+    if plan.is_of_service() { Ok(()) } else { read.check_entities() }
 }
 
 fn no_plan(plan: u32) -> ErrorReply {

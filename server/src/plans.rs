@@ -6,9 +6,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tilekv_engine::{Plan, ReadRequest};
+use tilekv_engine::{Plan, ReadRequest, ServiceRequest};
 use tilekv_protocol::ErrorReply;
-use tilekv_tile::{Answers, Edge, Name, Selector};
+use tilekv_tile::Answers;
 
 use crate::dispatch::Context;
 use crate::limits::{ANSWER_VALUE_COUNT_KEPT_MAX, PLAN_COUNT_MAX};
@@ -22,11 +22,12 @@ pub(crate) struct Plans {
 }
 
 /// What a plan depends on beside the views.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Shape {
-    groups: Vec<(Name, Vec<Selector>)>,
-    edge: Option<Edge>,
-    known: bool,
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Shape {
+    /// Windows of views, for entities.
+    Windows(ReadRequest),
+    /// The vector of a service, for rows of key values.
+    Service(ServiceRequest),
 }
 
 impl Plans {
@@ -34,19 +35,19 @@ impl Plans {
     pub(crate) fn find(
         &self,
         context: &Context<'_>,
-        request: ReadRequest,
+        shape: Shape,
     ) -> Result<Arc<Plan>, ErrorReply> {
         let (reader, version) = (&context.shared.reader, &context.version);
-        let ReadRequest { groups, edge, known } = request;
-        let shape = Shape { groups, edge, known };
         if let Some(plan) = self.plans.borrow().get(&shape)
             && reader.is_current(version, plan)
         {
             return Ok(Arc::clone(plan));
         }
-        let request = ReadRequest { groups: shape.groups.clone(), edge, known };
-        let plan = reader.plan(version, &request).map_err(|error| refuse::engine_error(&error))?;
-        let plan = Arc::new(plan);
+        let plan = match &shape {
+            Shape::Windows(request) => reader.plan(version, request),
+            Shape::Service(request) => reader.plan_service(version, request),
+        };
+        let plan = Arc::new(plan.map_err(|error| refuse::engine_error(&error))?);
         self.keep(shape, Arc::clone(&plan));
         Ok(plan)
     }

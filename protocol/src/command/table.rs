@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::cursor::Cursor;
 use super::{Command, CommandError, CommandQuery};
-use super::{connection, job, seal, server, tile, transaction, view, window};
+use super::{connection, job, seal, server, service, tile, transaction, view, window};
 use crate::reply::Reply;
 
 /// Reads a command from the arguments behind its name.
@@ -154,7 +154,7 @@ pub(super) const fn server(name: &'static str, arity: i64, parse: Parse) -> Comm
 /// All commands, sorted by name.
 pub fn commands() -> &'static [CommandSpec] {
     static SORTED: LazyLock<Vec<CommandSpec>> = LazyLock::new(|| {
-        let families: [&[CommandSpec]; 8] = [
+        let families: [&[CommandSpec]; 9] = [
             &connection::COMMANDS,
             &server::COMMANDS,
             &transaction::COMMANDS,
@@ -163,6 +163,7 @@ pub fn commands() -> &'static [CommandSpec] {
             &window::COMMANDS,
             &seal::COMMANDS,
             &job::COMMANDS,
+            &service::COMMANDS,
         ];
         let mut all = families.concat();
         all.sort_by_key(|spec| spec.name);

@@ -87,22 +87,28 @@ pub(super) const COMMANDS: [CommandSpec; 3] = [
 ];
 
 /// Which options a command takes.
-struct Allowed {
-    times: bool,
-    status: bool,
+pub(super) struct Allowed {
+    pub(super) times: bool,
+    pub(super) edge: bool,
+    pub(super) status: bool,
 }
 
+/// The options that reads share.
 #[derive(Default)]
-struct Options {
-    time: Option<ReadTime>,
-    known: bool,
-    edge: Option<Edge>,
-    status: Option<()>,
+pub(super) struct Options {
+    pub(super) time: Option<ReadTime>,
+    pub(super) known: bool,
+    pub(super) edge: Option<Edge>,
+    pub(super) status: Option<()>,
 }
 
 impl Options {
     /// Reads one option; false if there is none at the cursor.
-    fn take(&mut self, cursor: &mut Cursor<'_>, allowed: &Allowed) -> Result<bool, ErrorReply> {
+    pub(super) fn take(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        allowed: &Allowed,
+    ) -> Result<bool, ErrorReply> {
         if cursor.take_keyword("AT") {
             let at = cursor.timestamp("the timestamp after AT")?;
             self.set_time(cursor, ReadTime::At(at))?;
@@ -113,7 +119,7 @@ impl Options {
                 times.push(cursor.timestamp("a timestamp after ATS")?);
             }
             self.set_time(cursor, ReadTime::Each(times))?;
-        } else if cursor.take_keyword("EDGE") {
+        } else if allowed.edge && cursor.take_keyword("EDGE") {
             let edge = take_edge(cursor)?;
             cursor.set_once(&mut self.edge, "EDGE", edge)?;
         } else if allowed.status && cursor.take_keyword("STATUS") {
@@ -140,7 +146,7 @@ fn get(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
         cursor.next();
     }
     let mut options = Options::default();
-    let allowed = Allowed { times: false, status: true };
+    let allowed = Allowed { times: false, edge: true, status: true };
     while cursor.remaining() > 0 {
         if !options.take(cursor, &allowed)? {
             return Err(cursor.unexpected("feature@window, AT, EDGE or STATUS").into());
@@ -163,7 +169,7 @@ fn mget(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     let view = cursor.name()?;
     let (mut entities, mut selectors) = (None, None);
     let mut options = Options::default();
-    let allowed = Allowed { times: true, status: true };
+    let allowed = Allowed { times: true, edge: true, status: true };
     while cursor.remaining() > 0 {
         if cursor.take_keyword("ENTITIES") {
             let value = take_entities(cursor)?;
@@ -195,7 +201,7 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     let entity = entity(cursor)?;
     let selector = Selector::parse(cursor.required("a selector")?)?;
     let mut options = Options::default();
-    let allowed = Allowed { times: false, status: false };
+    let allowed = Allowed { times: false, edge: true, status: false };
     while cursor.remaining() > 0 {
         if !options.take(cursor, &allowed)? {
             return Err(cursor.unexpected("AT or EDGE").into());

@@ -36,6 +36,8 @@ pub enum FrameKind {
     Release,
     /// Reads through a plan.
     Read,
+    /// Prepares a plan of a service.
+    Service,
     /// Adds events.
     Add,
     /// Replaces a tile.
@@ -52,7 +54,7 @@ pub enum FrameKind {
     Done,
     /// Answers PING.
     Pong,
-    /// Answers PREPARE.
+    /// Answers PREPARE and SERVICE.
     Plan,
     /// Answers READ.
     Columns,
@@ -66,13 +68,14 @@ pub enum FrameKind {
     Error,
 }
 
-const KINDS: [(FrameKind, u8, u8); 20] = [
+const KINDS: [(FrameKind, u8, u8); 21] = [
     (FrameKind::Hello, 0x01, FLAG_CREDENTIALS),
     (FrameKind::Auth, 0x02, 0),
     (FrameKind::Ping, 0x03, 0),
     (FrameKind::Prepare, 0x10, 0),
     (FrameKind::Release, 0x11, 0),
     (FrameKind::Read, 0x12, FLAG_STATUS),
+    (FrameKind::Service, 0x13, 0),
     (FrameKind::Add, 0x20, FLAG_BACKFILL),
     (FrameKind::Set, 0x21, FLAG_BACKFILL),
     (FrameKind::Merge, 0x22, FLAG_BACKFILL),

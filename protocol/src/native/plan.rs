@@ -1,11 +1,11 @@
 //! PREPARE and PLAN: reads prepared once and used many times. Knows nothing of which features
 //! exist.
 
-use tilekv_tile::{Edge, Name, Selector};
+use tilekv_tile::{Edge, Identifier, Name, Selector};
 
 use super::body::Body;
 use super::payload::Payload;
-use crate::command::check_answer_size;
+use crate::command::{check_answer_size, check_key_count};
 use crate::error::{ErrorReply, ProtocolError};
 use crate::limits::PLAN_GROUPS_MAX;
 use crate::native::RequestError;
@@ -17,6 +17,17 @@ pub struct PlanRequest {
     pub groups: Vec<(Name, Vec<Selector>)>,
     /// The edge, where it is not the views'.
     pub edge: Option<Edge>,
+    /// Whether only the seals known at the time of a read count.
+    pub known: bool,
+}
+
+/// A plan of a feature service: its vector for rows of key values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePlanRequest {
+    /// The service.
+    pub service: Name,
+    /// What the key values of a row are called, at least one.
+    pub keys: Vec<Identifier>,
     /// Whether only the seals known at the time of a read count.
     pub known: bool,
 }
@@ -76,6 +87,42 @@ impl PlanRequest {
         let columns = groups.iter().map(|(_, selectors)| selectors.len()).sum();
         check_answer_size(1, columns)?;
         Ok(Self { groups, edge, known })
+    }
+}
+
+impl ServicePlanRequest {
+    /// [NAT-35]
+    pub(super) fn encode(&self, body: &mut Body<'_>) {
+        body.u8(u8::from(self.known));
+        body.u8(0);
+        body.length16("keys", self.keys.len());
+        body.length16("service name", self.service.as_str().len());
+        body.u16(0);
+        body.bytes(self.service.as_str().as_bytes());
+        for key in &self.keys {
+            body.length16("key name", key.as_str().len());
+            body.bytes(key.as_str().as_bytes());
+        }
+    }
+
+    pub(super) fn decode(payload: &mut Payload<'_>) -> Result<Self, RequestError> {
+        let known = match payload.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(payload.malformed("known is neither 0 nor 1").into()),
+        };
+        payload.reserved(1)?;
+        let (key_count, name_bytes) = (payload.length16()?, payload.length16()?);
+        payload.reserved(2)?;
+        check_key_count(key_count)?;
+        let service = Name::parse(payload.slice(name_bytes)?)?;
+        let mut keys = Vec::with_capacity(key_count.min(payload.remaining() / 2));
+        for _ in 0..key_count {
+            let bytes = payload.length16()?;
+            keys.push(Identifier::parse(payload.slice(bytes)?)?);
+        }
+        payload.end()?;
+        Ok(Self { service, keys, known })
     }
 }
 

@@ -6,7 +6,7 @@ use tilekv_tile::TileError;
 use super::body::{Body, write_frame};
 use super::frame::{FLAG_BACKFILL, FLAG_CREDENTIALS, FLAG_STATUS, Frame, FrameKind};
 use super::payload::{Payload, item_range};
-use super::plan::PlanRequest;
+use super::plan::{PlanRequest, ServicePlanRequest};
 use super::read::ReadRequest;
 use super::session::{NativeHello, decode_auth, encode_auth};
 use super::{events, job_put, tile_write};
@@ -28,6 +28,8 @@ pub enum Request {
     Ping(Bytes),
     /// Answered by PLAN.
     Prepare(PlanRequest),
+    /// Prepares a plan of a service; answered by PLAN.
+    PrepareService(ServicePlanRequest),
     /// Forgets a plan; answered by DONE.
     Release(u32),
     /// Answered by COLUMNS.
@@ -82,6 +84,7 @@ impl Request {
             FrameKind::Auth => Self::Auth(decode_auth(payload)?),
             FrameKind::Ping => Self::Ping(frame.payload.clone()),
             FrameKind::Prepare => Self::Prepare(PlanRequest::decode(payload)?),
+            FrameKind::Service => Self::PrepareService(ServicePlanRequest::decode(payload)?),
             FrameKind::Release => Self::Release(decode_release(payload)?),
             FrameKind::Read => Self::Read(ReadRequest::decode(payload, flag(FLAG_STATUS))?),
             FrameKind::Add => Self::Events(Box::new(events::decode(payload, lane)?)),
@@ -115,6 +118,7 @@ impl Request {
             Self::Auth(credentials) => encode_auth(credentials, body),
             Self::Ping(bytes) => body.bytes(bytes),
             Self::Prepare(request) => request.encode(body),
+            Self::PrepareService(request) => request.encode(body),
             Self::Release(plan) => {
                 body.u32(*plan);
                 body.u32(0);
@@ -141,6 +145,7 @@ impl Request {
             Self::Auth(_) => (FrameKind::Auth, 0),
             Self::Ping(_) => (FrameKind::Ping, 0),
             Self::Prepare(_) => (FrameKind::Prepare, 0),
+            Self::PrepareService(_) => (FrameKind::Service, 0),
             Self::Release(_) => (FrameKind::Release, 0),
             Self::Read(_) => (FrameKind::Read, 0),
             Self::Events(write) => (FrameKind::Add, backfill(write.lane)),
@@ -159,6 +164,7 @@ fn place(kind: FrameKind) -> &'static str {
         FrameKind::Hello => "HELLO",
         FrameKind::Auth => "AUTH",
         FrameKind::Prepare => "PREPARE",
+        FrameKind::Service => "SERVICE",
         FrameKind::Release => "RELEASE",
         FrameKind::Read => "READ",
         FrameKind::Add => "ADD",

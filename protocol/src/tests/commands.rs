@@ -166,6 +166,61 @@ fn many_entities_may_each_have_a_time() {
 }
 
 #[test]
+fn a_service_is_windows_of_views_parted_at_the_last_dot() {
+    let Command::Service(ServiceCommand::Create { name, selectors }) =
+        parse("service.create ranking.v1 SELECTORS 2 shop.likes.n@7d:1d v.n@lifetime")
+    else {
+        panic!("a service")
+    };
+    assert_eq!((name.as_str(), selectors.len()), ("ranking.v1", 2));
+    assert_eq!(selectors[0].view.as_str(), "shop.likes");
+    assert_eq!(selectors[0].selector.to_string(), "n@7d:1d");
+}
+
+#[test]
+fn a_service_is_read_by_rows_of_key_values() {
+    let Command::Service(ServiceCommand::Read(read)) =
+        parse("SERVICE.GET s ATS 2 5 6 KNOWN KEYS 2 user item STATUS ROWS 2 u1 i1 u2 i2")
+    else {
+        panic!("a read")
+    };
+    assert_eq!(read.keys.len(), 2);
+    assert_eq!(read.values, ["u1", "i1", "u2", "i2"]);
+    assert_eq!(read.time, ReadTime::Each(vec![5, 6]));
+    assert!(read.known && read.with_status);
+    let words = ["SERVICE.GET", "s", "KEYS", "1", "k", "ROWS", "1", ""];
+    let empty = Command::from_arguments(&Arguments::from_list(&words).unwrap());
+    assert!(empty.is_ok(), "a key that the row does not have: {empty:?}");
+}
+
+#[test]
+fn rows_of_key_values_have_bounds_on_both_sides() {
+    let read = |keys: usize, value_bytes: usize| {
+        let mut words = vec!["SERVICE.GET".to_owned(), "s".to_owned()];
+        words.extend(["KEYS".to_owned(), keys.to_string()]);
+        words.extend((0..keys).map(|key| format!("k{key}")));
+        words.extend(["ROWS".to_owned(), "1".to_owned()]);
+        words.extend((0..keys).map(|_| "x".repeat(value_bytes)));
+        let parsed = Command::from_arguments(&Arguments::from_list(&words).unwrap());
+        parsed.map(|_| ()).map_err(|error| error.reply.to_string())
+    };
+    assert_eq!(read(limits::SERVICE_KEYS_MAX, 1), Ok(()));
+    let error = read(limits::SERVICE_KEYS_MAX + 1, 1).unwrap_err();
+    assert!(error.starts_with("LIMIT 4097 keys in one read"), "{error}");
+    assert_eq!(read(1, 65_535), Ok(()));
+    let error = read(1, 65_536).unwrap_err();
+    assert!(error.starts_with("BADVALUE row 1: a key value of 65536 bytes"), "{error}");
+    let create = |count: usize| {
+        let line = format!("SERVICE.CREATE s SELECTORS {count}{}", " v.n@1d".repeat(count));
+        let parsed = Command::from_arguments(&arguments(&line));
+        parsed.map(|_| ()).map_err(|error| error.reply.to_string())
+    };
+    assert_eq!(create(limits::COLUMNS_MAX), Ok(()));
+    let error = create(limits::COLUMNS_MAX + 1).unwrap_err();
+    assert!(error.starts_with("LIMIT 4097 selectors in one service"), "{error}");
+}
+
+#[test]
 fn seals_have_ranges() {
     let Command::Seal(SealCommand::Add(range)) = parse("SEAL.ADD v -10 20") else {
         panic!("a seal is added")
@@ -247,6 +302,17 @@ fn refusals_say_what_is_wrong_and_what_is_right() {
         ("WINDOW.GET v u STATUS", "ERR WINDOW.GET: found the end, expected at least one"),
         ("WINDOW.MGET v ENTITIES 1 x SELECTORS 1 a@1h ATS 0", "ERR WINDOW.MGET: ATS has 0"),
         ("WINDOW.MGET v ENTITIES 9 x SELECTORS 1 a@1h", "ERR WINDOW.MGET: ENTITIES announces 9"),
+        ("SERVICE.CREATE s SELECTORS 1 n@7d", "ERR selector \"n@7d\" in"),
+        ("SERVICE.CREATE s SELECTORS 1 v.n", "ERR selector \"v.n\" in"),
+        ("SERVICE.CREATE s SELECTORS 0", "ERR wrong number of arguments"),
+        ("SERVICE.CREATE s SELECTORS 1 v.n@7d x", "ERR SERVICE.CREATE: found \"x\", expected the"),
+        ("SERVICE.CREATE s WINDOWS 1 v.n@7d", "ERR SERVICE.CREATE: found \"WINDOWS\", expected"),
+        ("SERVICE.GET s ROWS 1 a KEYS 1 k", "ERR SERVICE.GET: KEYS k key.. in front of ROWS is"),
+        ("SERVICE.GET s KEYS 1 k STATUS AT 5", "ERR SERVICE.GET: ROWS n value.. is missing"),
+        ("SERVICE.GET s KEYS 2 k l ROWS 2 a b c", "ERR SERVICE.GET: ROWS announces 2 items of 2"),
+        ("SERVICE.GET s KEYS 1 k ROWS 1 a ATS 2 1 2", "ERR SERVICE.GET: ATS has 2 timestamps"),
+        ("SERVICE.GET s KEYS 1 k ROWS 1 a EDGE live", "ERR SERVICE.GET: found \"EDGE\", expected"),
+        ("SERVICE.GET s KEYS 0 ROWS 0 STATUS", "ERR rows of no keys"),
         ("TILE.ADD v u x", "BADVALUE timestamp: timestamp \"x\""),
         ("TILE.ADD v u 1 a", "ERR column \"a\" has no value"),
         ("TILE.ADD v u 1 a 1 AFTER 3", "ERR TILE.ADD: AFTER needs PRODUCER"),

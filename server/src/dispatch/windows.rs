@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tilekv_engine::{Explanation, PinnedPages, ReadOutcome, ReadRequest, Version};
+use tilekv_engine::{Explanation, PinnedPages, Plan, ReadOutcome, ReadRequest, Version};
 use tilekv_protocol::{
-    ErrorReply, ReadTime, Reply, WindowCommand, WindowExplain, WindowRead, WindowsReply,
+    ErrorReply, ReadTime, Reply, RequestShape, WindowCommand, WindowExplain, WindowRead,
+    WindowsReply,
 };
 
 use super::scan::Scan;
 use super::{Action, Answer, Context};
 use crate::cold_reads::{self, ColdForm, ColdWindows, ColdWork};
+use crate::plans::Shape;
 use crate::refuse;
 use crate::shared::Shared;
 
@@ -25,7 +27,18 @@ pub(super) fn run(context: &Context<'_>, command: WindowCommand) -> Result<Actio
 fn read(context: &Context<'_>, read: WindowRead) -> Result<Action, ErrorReply> {
     let WindowRead { view, entities, selectors, time, known, edge, with_status, shape } = read;
     let request = ReadRequest { groups: vec![(view, selectors)], edge, known };
-    let plan = context.plans.find(context, request)?;
+    let plan = context.plans.find(context, Shape::Windows(request))?;
+    answer(context, plan, entities, time, (with_status, shape))
+}
+
+/// Answers a read through a plan, or hands it to the threads of cold reads.
+pub(super) fn answer(
+    context: &Context<'_>,
+    plan: Arc<Plan>,
+    entities: Vec<Bytes>,
+    time: ReadTime,
+    (with_status, shape): (bool, RequestShape),
+) -> Result<Action, ErrorReply> {
     let keys: SmallVec<[&[u8]; 1]> = entities.iter().map(Bytes::as_ref).collect();
     let (reader, version) = (&context.shared.reader, &context.version);
     let (now_ms, time) = (context.now_ms, engine_time(time));

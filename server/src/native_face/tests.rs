@@ -94,6 +94,57 @@ fn writes_are_applied_and_reads_come_in_columns() {
     assert_eq!(columns.columns()[0].value(1), tilekv_tile::Value::Nil);
 }
 
+#[test]
+fn a_service_answers_rows_of_key_values_in_columns() {
+    let mut rig = open();
+    for text in [
+        "VIEW.CREATE pairs TILE 1m KEYS 2 entity item COLUMNS 0 FEATURES 1 n=count()",
+        "TILE.ADD v e 1000 x 7",
+        "TILE.ADD pairs e\x1Fi 1000",
+        "SERVICE.CREATE both SELECTORS 3 v.s@lifetime pairs.n@lifetime v.n@lifetime",
+    ] {
+        let answers = talk(&mut rig, &[(3, command(text))]);
+        assert!(matches!(&answers[..], [(3, Response::Value(_))]), "{text}: {answers:?}");
+    }
+    let keys = ["item", "entity"].map(|key| Identifier::parse(key.as_bytes()).unwrap()).to_vec();
+    let service = Name::parse(b"both").unwrap();
+    let request = ServicePlanRequest { service, keys, known: false };
+    let prepared = talk(&mut rig, &[(4, Request::PrepareService(request))]);
+    assert_eq!(prepared, [(4, Response::Plan(PlanReply { plan: 0, columns: 3 }))]);
+    let mut ask = |width: usize, values: &[&str]| {
+        let mut bytes = BytesMut::new();
+        let (time, plan) = (ReadTime::Now, (0, width));
+        native::encode_read_rows(5, plan, &time, true, values, &mut bytes).unwrap();
+        rig.feed(&bytes);
+        responses(&mut rig).pop().unwrap().1
+    };
+    let Response::Columns(columns) = ask(2, &["i", "e", "j", "e", "", ""]) else { panic!() };
+    use tilekv_tile::Value::{Int, Nil};
+    let row = |row: usize| [0, 1, 2].map(|column: usize| columns.columns()[column].value(row));
+    assert_eq!(
+        [row(0), row(1), row(2)],
+        [[Int(7), Int(1), Int(1)], [Int(7), Int(0), Int(1)], [Nil, Int(0), Int(0)],]
+    );
+    assert_eq!(columns.columns()[1].status(1), Some(tilekv_tile::Status::Unseen));
+    for (width, values, expected) in [
+        (1, &["e"][..], "rows of 1 keys, expected 2 for plan 0"),
+        (3, &["i", "e", "x"], "rows of 3 keys, expected 2 for plan 0"),
+    ] {
+        let Response::Error { error, closing: false } = ask(width, values) else { panic!() };
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    let dropped = talk(&mut rig, &[(6, command("SERVICE.DROP both"))]);
+    assert_eq!(dropped, [(6, Response::Value(Reply::OK))]);
+    let refused = talk(&mut rig, &[(7, prepare("n@lifetime"))]);
+    assert!(matches!(&refused[..], [(7, Response::Plan(_))]), "{refused:?}");
+    let empty = read(&mut rig, 8, 1, &["e", ""]);
+    let [(8, Response::Error { error, .. })] = &empty[..] else { panic!("{empty:?}") };
+    assert!(error.to_string().contains("key 2: "), "an entity has a byte: {error}");
+    let gone = read(&mut rig, 9, 0, &["e"]);
+    let [(9, Response::Error { error, .. })] = &gone[..] else { panic!("{gone:?}") };
+    assert!(error.to_string().contains("there is no service `both`"), "{error}");
+}
+
 fn put(job: &str, sequence: u64, values: Vec<i64>, timestamp: i64) -> BytesMut {
     let rows = Rows {
         columns: vec![Identifier::parse(b"x").unwrap()],

@@ -303,6 +303,7 @@ impl Simulation {
             (Write::DeleteEntity { .. }, _) => "entity deletions",
             (Write::AddSeal { .. }, _) => "seals made",
             (Write::RemoveSeal { .. }, _) => "seals withdrawn",
+            (Write::CreateService { .. } | Write::DropService(_), _) => "services",
         });
         for effect in effects {
             if let Effect::Rows { too_old, late_dropped, .. } = effect {
