@@ -3,7 +3,8 @@
 
 use tilekv_wal::{Disk, DiskError, Lsn};
 
-use crate::codec::{FieldError, Fields, PutFields, bytes_u64, count_u32, index};
+use crate::codec::{FieldError, Fields, PutFields, count_u32, index};
+use crate::envelope::{Envelope, MAGIC_BYTES};
 use crate::error::EngineError;
 
 /// The state that a backup holds, and its files.
@@ -80,52 +81,27 @@ impl Backup {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        out.extend_from_slice(MAGIC);
-        out.put_u32(VERSION);
-        out.put_u32(0);
-        out.put_u64(self.hash_seed);
-        out.put_u64(self.flushed.number());
-        out.put_u64(self.end.number());
-        out.put_i64(self.now_ms);
-        out.put_i64(self.made_at_ms);
-        out.put_u32(count_u32(self.files.len()));
-        for file in &self.files {
-            out.put_short(file.name.as_bytes());
-            out.put_u64(file.bytes);
-            out.put_u32(file.crc);
-        }
-        let crc = crc32fast::hash(&out);
-        out.put_u32(crc);
-        out
+        ENVELOPE.seal(VERSION, |out| {
+            out.put_u64(self.hash_seed);
+            out.put_u64(self.flushed.number());
+            out.put_u64(self.end.number());
+            out.put_i64(self.now_ms);
+            out.put_i64(self.made_at_ms);
+            out.put_u32(count_u32(self.files.len()));
+            for file in &self.files {
+                out.put_short(file.name.as_bytes());
+                out.put_u64(file.bytes);
+                out.put_u32(file.crc);
+            }
+        })
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
-        if bytes.len() < HEAD_BYTES || !bytes.starts_with(MAGIC) {
-            return Err(corrupt(0, "no backup magic"));
-        }
-        let (body, stored) = bytes.split_at(bytes.len() - 4);
-        // [BACKUP-4]
-        if crc32fast::hash(body).to_le_bytes() != *stored {
-            return Err(corrupt(0, "the checksum does not match"));
-        }
-        let mut fields = Fields::new(&body[MAGIC.len()..]);
-        let version = fields.u32().map_err(|error| corrupt(MAGIC.len(), error))?;
-        // [BACKUP-5]
-        if version != VERSION {
-            return Err(EngineError::NewerFormat {
-                file: Self::FILE_NAME.to_owned(),
-                found: version,
-                expected: VERSION,
-            });
-        }
-        Self::decode_fields(fields).map_err(|error| corrupt(MAGIC.len(), error))
+        let (_, fields) = ENVELOPE.open(bytes)?;
+        Self::decode_fields(fields).map_err(|error| ENVELOPE.corrupt(MAGIC_BYTES, error))
     }
 
     fn decode_fields(mut fields: Fields<'_>) -> Result<Self, FieldError> {
-        if fields.u32()? != 0 {
-            return Err(FieldError::Value("reserved"));
-        }
         let hash_seed = fields.u64()?;
         let (flushed, end) = (Lsn::new(fields.u64()?), Lsn::new(fields.u64()?));
         let (now_ms, made_at_ms) = (fields.i64()?, fields.i64()?);
@@ -146,17 +122,10 @@ fn decode_file(fields: &mut Fields<'_>) -> Result<BackupFile, FieldError> {
     Ok(BackupFile { name: name.to_owned(), bytes: fields.u64()?, crc: fields.u32()? })
 }
 
-fn corrupt(offset: usize, what: impl ToString) -> EngineError {
-    EngineError::Corrupt {
-        file: Backup::FILE_NAME.to_owned(),
-        offset: bytes_u64(offset),
-        what: what.to_string(),
-    }
-}
-
-const MAGIC: &[u8; 8] = b"TKVBACKP";
 const VERSION: u32 = 1;
-const HEAD_BYTES: usize = 24;
+/// [BACKUP-4], [BACKUP-5]
+const ENVELOPE: Envelope =
+    Envelope { file: Backup::FILE_NAME, name: "backup", magic: b"TKVBACKP", newest: VERSION };
 
 #[cfg(test)]
 mod tests {

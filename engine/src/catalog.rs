@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use tilekv_tile::{
-    ColumnType, Component, ComponentId, Coverage, FeatureBinding, Identifier, Layout, Name,
+    ColumnType, Component, ComponentId, Coverage, FeatureBinding, Identifier, Layout, Name, Rows,
     SealSet, ViewDefinition, components_of,
 };
 
@@ -225,6 +225,11 @@ impl View {
                 column: name.to_string(),
                 known: columns.iter().map(|known| known.name.to_string()).collect(),
             })
+    }
+
+    /// The index and type of each column that `rows` name.
+    pub(crate) fn columns_of(&self, rows: &Rows) -> Result<Vec<(u16, ColumnType)>, EngineError> {
+        rows.columns.iter().map(|column| self.column(column)).collect()
     }
 
     /// The first readable instant at `now`: tiles that start before it have expired.

@@ -1,28 +1,29 @@
-//! Owns the rows that one open job has taken: an overlay of its own, runs of segment files beside
-//! the live ones where the overlay grew too large, and the sequences taken. Knows nothing of
+//! Owns the rows that one open job has taken: in memory, in runs of segment files beside the live
+//! ones where they grew too many, and the sequences taken. Knows nothing of
 //! commits, time-outs or other jobs.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tilekv_tile::{
-    Rows, accumulator_from_partials, check_tile_start, decode_accumulator, encode_accumulator,
+    Accumulator, ColumnType, FeatureBinding, Rows, accumulator_from_partials, check_tile_start,
     floor_to,
 };
-use tilekv_wal::{Disk, Lsn};
+use tilekv_wal::Disk;
 
 use crate::catalog::{Catalog, View};
 use crate::codec::bytes_u64;
 use crate::error::EngineError;
 use crate::job::{JobMode, JobTile};
+use crate::job_rows::JobRows;
+use crate::ledger::{MemoryUse, Reservation};
 use crate::limits::{JOB_SEQUENCE_GAP_COUNT_MAX, ROW_COUNT_MAX};
 use crate::memory::Memory;
-use crate::overlay::Overlay;
 use crate::ranges::TimeRange;
-use crate::record::{Effect, EventsWriter};
 use crate::scan::Scan;
-use crate::segment::{Segment, SegmentIds};
+use crate::segment::{Segment, SegmentId, SegmentIds};
 use crate::segment_writer::{SegmentTarget, SegmentWriter, remove_segment, write_scan};
-use crate::version::{Layer, hash_entity};
+use crate::version::Layer;
 
 /// Where a job's files go.
 pub(crate) struct JobFiles<'a> {
@@ -43,10 +44,12 @@ impl<'a> JobFiles<'a> {
 /// What one open job holds.
 #[derive(Debug)]
 pub(crate) struct JobWriter {
-    /// The view as it was when rows were last taken: the overlay has its layout.
+    /// The view as it was when rows were last taken: those in memory have its layout.
     view: Arc<View>,
-    overlay: Arc<Overlay>,
-    /// Files of rows that left the overlay, newest first.
+    /// The rows in memory, and what the ledger was told of them.
+    kept: JobRows,
+    reservation: Option<Reservation>,
+    /// Files of rows that left memory, newest first.
     runs: Vec<Arc<Segment>>,
     /// Whether the only run is the segment that a commit was given.
     is_sealed: bool,
@@ -56,8 +59,6 @@ pub(crate) struct JobWriter {
     /// The greatest timestamp of the rows.
     pub(crate) newest: Option<i64>,
     pub(crate) sequences: Sequences,
-    /// Rows on their way from their checks to the overlay.
-    checked: Vec<u8>,
 }
 
 impl JobWriter {
@@ -65,20 +66,26 @@ impl JobWriter {
     pub(crate) fn new(view: Arc<View>) -> Self {
         Self {
             view,
-            overlay: Arc::new(Overlay::new(Lsn::ZERO)),
+            kept: JobRows::default(),
+            reservation: None,
             runs: Vec::new(),
             is_sealed: false,
             rows: 0,
             oldest: None,
             newest: None,
             sequences: Sequences::default(),
-            checked: Vec::new(),
         }
     }
 
     /// About how many bytes of memory the rows take.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.overlay.bytes()
+        self.kept.bytes()
+    }
+
+    /// Tells the ledger how much memory the rows take.
+    pub(crate) fn reserve(&mut self, memory: &Memory) {
+        let bytes = bytes_u64(self.kept.bytes());
+        self.reservation = Some(memory.take(MemoryUse::Buffers, bytes));
     }
 
     /// Bytes of the job's files.
@@ -86,8 +93,8 @@ impl JobWriter {
         self.runs.iter().map(|run| run.file_bytes()).sum()
     }
 
-    /// Makes room for rows under the layout of `view`: the overlay goes to a file where it takes
-    /// `bytes_max` or has an older layout.
+    /// Makes room for rows under the layout of `view`: what is in memory goes to a file where
+    /// it takes `bytes_max` or has an older layout.
     pub(crate) fn make_room(
         &mut self,
         view: &Arc<View>,
@@ -95,7 +102,7 @@ impl JobWriter {
         files: &JobFiles<'_>,
     ) -> Result<(), EngineError> {
         let is_relaid = self.view.layout_id() != view.layout_id();
-        if is_relaid || bytes_max <= self.overlay.bytes() {
+        if is_relaid || bytes_max <= self.kept.bytes() {
             self.spill(files)?;
         }
         self.view = Arc::clone(view);
@@ -103,32 +110,21 @@ impl JobWriter {
     }
 
     /// Takes all of `rows`, or none where one is wrong or lies outside `range`.
-    pub(crate) fn put_rows(
-        &mut self,
-        rows: &Rows,
-        range: TimeRange,
-        hash_seed: u64,
-    ) -> Result<u64, EngineError> {
-        self.checked.clear();
-        self.check_rows(rows, range)?;
-        let Ok(Effect::Events(events)) = Effect::decode(&self.checked) else {
-            unreachable!("the record was written by check_rows");
-        };
-        let (view, overlay) = (&self.view, &self.overlay);
-        let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
-        let read = events.for_each_row(&view.kinds, |timestamp, entity, cells| {
-            let hash = hash_entity(hash_seed, view.id, entity);
-            let start = floor_to(timestamp, view.span());
-            overlay.add_row(hash, view, entity, start, timestamp, cells);
-            oldest = oldest.min(start);
-            newest = newest.max(timestamp);
-        });
-        assert!(read.is_ok(), "the record was written by check_rows");
-        if !rows.is_empty() {
-            self.took(oldest, newest);
+    pub(crate) fn put_rows(&mut self, rows: Rows, range: TimeRange) -> Result<u64, EngineError> {
+        rows.validate()?;
+        check_count(rows.len())?;
+        let columns = self.view.columns_of(&rows)?;
+        let (indices, kinds): (Vec<u16>, Vec<ColumnType>) = columns.into_iter().unzip();
+        self.check_places(&rows, range)?;
+        let (entities, timestamps) = (rows.entities.clone(), rows.timestamps.clone());
+        let columns = rows.into_columns(&kinds)?;
+        if let (Some(oldest), Some(newest)) = (timestamps.iter().min(), timestamps.iter().max()) {
+            self.took(floor_to(*oldest, self.view.span()), *newest);
         }
-        self.rows += bytes_u64(rows.len());
-        Ok(bytes_u64(rows.len()))
+        let count = bytes_u64(entities.len());
+        self.kept.put_rows(&entities, timestamps, indices.into_iter().zip(columns).collect());
+        self.rows += count;
+        Ok(count)
     }
 
     /// Takes all of `tiles`, or none where one is wrong or lies outside `range`. A tile that the
@@ -137,27 +133,19 @@ impl JobWriter {
         &mut self,
         tiles: &[JobTile],
         range: TimeRange,
-        hash_seed: u64,
     ) -> Result<u64, EngineError> {
         check_count(tiles.len())?;
-        let view = Arc::clone(&self.view);
-        let layout = view.layout();
-        self.checked.clear();
-        for tile in tiles {
-            self.check_tile(tile, range)?;
-        }
-        let mut states = &self.checked[..];
-        for tile in tiles {
-            let Ok((accumulator, len)) = decode_accumulator(layout, states) else {
-                unreachable!("the state was written by check_tile");
-            };
-            states = &states[len..];
-            let hash = hash_entity(hash_seed, view.id, &tile.entity);
-            self.overlay.put_tile(hash, &view, &tile.entity, tile.start, false, &accumulator);
-        }
+        let bindings = self.view.bindings();
+        let states: Vec<Accumulator> = tiles
+            .iter()
+            .map(|tile| self.check_tile(&bindings, tile, range))
+            .collect::<Result<_, EngineError>>()?;
         for tile in tiles {
             self.took(tile.start, tile.start);
         }
+        let entities: Vec<Bytes> = tiles.iter().map(|tile| tile.entity.clone()).collect();
+        let starts = tiles.iter().map(|tile| tile.start).collect();
+        self.kept.put_tiles(&entities, starts, states);
         self.rows += bytes_u64(tiles.len());
         Ok(bytes_u64(tiles.len()))
     }
@@ -171,19 +159,23 @@ impl JobWriter {
         files: &JobFiles<'_>,
     ) -> Result<Option<Arc<Segment>>, EngineError> {
         let is_whole = self.is_sealed || (mode == JobMode::Merge && self.runs.len() <= 1);
-        if self.overlay.is_empty() && is_whole {
+        if self.kept.is_empty() && is_whole {
             return self.runs.first().map(resident).transpose();
         }
-        let layers: Vec<Layer> = std::iter::once(Layer::Overlay(Arc::clone(&self.overlay)))
-            .chain(self.runs.iter().cloned().map(Layer::Segment))
-            .collect();
+        if !self.runs.is_empty() {
+            self.spill(files)?;
+        }
         let mut writer = files.writer();
         if mode == JobMode::Replace {
             writer.clear_view(self.view.id, self.view.layout_id(), range);
         }
-        let segment = self.write(writer, &layers, files)?;
+        let segment = if self.runs.is_empty() {
+            self.write_kept(writer, files)?
+        } else {
+            self.merge_runs(writer, files)?
+        };
         let segment = segment.as_ref().map(resident).transpose()?;
-        self.overlay = Arc::new(Overlay::new(Lsn::ZERO));
+        self.forget_kept();
         let merged = std::mem::replace(&mut self.runs, segment.iter().cloned().collect());
         self.is_sealed = true;
         for run in merged {
@@ -197,26 +189,46 @@ impl JobWriter {
         self.runs.iter().try_for_each(|run| remove_segment(disk, run.id))
     }
 
+    /// Puts the rows in memory into a file of their own.
     fn spill(&mut self, files: &JobFiles<'_>) -> Result<(), EngineError> {
-        if self.overlay.is_empty() {
+        if self.kept.is_empty() {
             return Ok(());
         }
-        let layers = [Layer::Overlay(Arc::clone(&self.overlay))];
-        let writer = files.writer();
-        let run = self.write(writer, &layers, files)?;
+        let run = self.write_kept(files.writer(), files)?;
         self.runs.splice(0..0, run);
-        self.overlay = Arc::new(Overlay::new(Lsn::ZERO));
+        self.forget_kept();
         self.is_sealed = false;
         Ok(())
     }
 
-    fn write(
-        &self,
-        writer: SegmentWriter<'_>,
-        layers: &[Layer],
+    fn forget_kept(&mut self) {
+        self.kept = JobRows::default();
+        self.reservation = None;
+    }
+
+    fn write_kept(
+        &mut self,
+        mut writer: SegmentWriter<'_>,
         files: &JobFiles<'_>,
     ) -> Result<Option<Arc<Segment>>, EngineError> {
         let id = writer.id();
+        let write = || {
+            self.kept.write(&self.view, files.hash_seed, &mut writer)?;
+            match writer.finish()? {
+                true => Segment::open(files.disk, files.memory, id, files.catalog).map(Some),
+                false => Ok(None),
+            }
+        };
+        whole_or_none(write(), id, files)
+    }
+
+    fn merge_runs(
+        &self,
+        writer: SegmentWriter<'_>,
+        files: &JobFiles<'_>,
+    ) -> Result<Option<Arc<Segment>>, EngineError> {
+        let id = writer.id();
+        let layers: Vec<Layer> = self.runs.iter().cloned().map(Layer::Segment).collect();
         let target = SegmentTarget {
             disk: files.disk,
             memory: files.memory,
@@ -224,31 +236,18 @@ impl JobWriter {
             hash_seed: files.hash_seed,
         };
         let written =
-            Scan::new(layers).and_then(|scan| write_scan(target, writer, scan, |_, _| {}));
-        match written {
-            Ok(segment) => Ok(segment.map(Arc::new)),
-            Err(error) => {
-                remove_segment(files.disk, id)?;
-                Err(error)
-            }
-        }
+            Scan::new(&layers).and_then(|scan| write_scan(target, writer, scan, |_, _| {}));
+        whole_or_none(written, id, files)
     }
 
-    /// Writes the rows to `checked` as an events record.
-    fn check_rows(&mut self, rows: &Rows, (from, to): TimeRange) -> Result<(), EngineError> {
-        rows.validate()?;
-        check_count(rows.len())?;
-        let view = &self.view;
-        let columns = rows
-            .columns
-            .iter()
-            .map(|column| view.column(column))
-            .collect::<Result<Vec<_>, EngineError>>()?;
-        let indices: Vec<u16> = columns.iter().map(|(index, _)| *index).collect();
-        let mut writer = EventsWriter::begin(&mut self.checked, view.id, None, &indices);
-        for row in 0..rows.len() {
-            view.definition.entity_check(&rows.entities[row])?;
-            let timestamp = rows.timestamps[row];
+    /// Judges the entities and times of rows.
+    fn check_places(&self, rows: &Rows, (from, to): TimeRange) -> Result<(), EngineError> {
+        let mut known: Option<&Bytes> = None;
+        for (row, (entity, &timestamp)) in rows.entities.iter().zip(&rows.timestamps).enumerate() {
+            if known != Some(entity) {
+                self.view.definition.entity_check(entity)?;
+                known = Some(entity);
+            }
             if timestamp < from || to <= timestamp {
                 return Err(EngineError::BadValue(format!(
                     "row {} (counted from 1) has timestamp {timestamp}, outside the job's range \
@@ -256,17 +255,17 @@ impl JobWriter {
                     row + 1
                 )));
             }
-            writer.begin_row(timestamp, &rows.entities[row]);
-            for (position, (_, kind)) in columns.iter().enumerate() {
-                writer.cell(rows.cell(row, position, *kind)?);
-            }
         }
-        writer.finish();
         Ok(())
     }
 
-    /// Appends the tile's state to `checked`.
-    fn check_tile(&mut self, tile: &JobTile, (from, to): TimeRange) -> Result<(), EngineError> {
+    /// The state of a tile, if the job may take it.
+    fn check_tile(
+        &self,
+        bindings: &[FeatureBinding],
+        tile: &JobTile,
+        (from, to): TimeRange,
+    ) -> Result<Accumulator, EngineError> {
         let view = &self.view;
         view.definition.entity_check(&tile.entity)?;
         let end = check_tile_start(tile.start, view.definition.tile)?;
@@ -277,17 +276,25 @@ impl JobWriter {
             )));
         }
         let given = view.given_partials(&tile.partials)?;
-        let bindings = view.bindings();
-        let accumulator =
-            accumulator_from_partials(view.layout(), &bindings, &given, (tile.start, end))?;
-        encode_accumulator(view.layout(), &accumulator, &mut self.checked);
-        Ok(())
+        Ok(accumulator_from_partials(view.layout(), bindings, &given, (tile.start, end))?)
     }
 
     fn took(&mut self, oldest: i64, newest: i64) {
         self.oldest = Some(self.oldest.map_or(oldest, |known| known.min(oldest)));
         self.newest = Some(self.newest.map_or(newest, |known| known.max(newest)));
     }
+}
+
+/// The segment that was written; what there is of its file goes where there was an error.
+fn whole_or_none(
+    written: Result<Option<Segment>, EngineError>,
+    id: SegmentId,
+    files: &JobFiles<'_>,
+) -> Result<Option<Arc<Segment>>, EngineError> {
+    if written.is_err() {
+        remove_segment(files.disk, id)?;
+    }
+    written.map(|segment| segment.map(Arc::new))
 }
 
 /// A segment as it is published: in memory where the budget has room.

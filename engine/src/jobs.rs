@@ -126,10 +126,9 @@ impl Jobs {
         now_ms: i64,
         job: JobId,
         sequence: Option<u64>,
-        rows: &Rows,
+        rows: Rows,
     ) -> Result<u64, EngineError> {
-        let seed = self.context.hash_seed;
-        self.put(now_ms, job, sequence, |writer, range| writer.put_rows(rows, range, seed))
+        self.put(now_ms, job, sequence, |writer, range| writer.put_rows(rows, range))
     }
 
     /// As [`Jobs::put_rows`], for whole tiles; a tile given twice is merged.
@@ -143,8 +142,7 @@ impl Jobs {
         sequence: Option<u64>,
         tiles: &[JobTile],
     ) -> Result<u64, EngineError> {
-        let seed = self.context.hash_seed;
-        self.put(now_ms, job, sequence, |writer, range| writer.put_tiles(tiles, range, seed))
+        self.put(now_ms, job, sequence, |writer, range| writer.put_tiles(tiles, range))
     }
 
     /// Makes the job's rows durable in one segment, ready to be published. Slow: it writes and
@@ -165,8 +163,7 @@ impl Jobs {
         })?;
         let segment = working.writer().seal(job.mode, (job.from, job.to), &self.files(&version))?;
         Ok(Sealing::Ready(SealedJob {
-            writer: working.keep(),
-            job,
+            working,
             segment,
             seals: commit.seals,
             counters: Arc::clone(&self.counters),
@@ -273,6 +270,7 @@ impl Jobs {
         }
         writer.make_room(view, bytes_max, &self.files(&version))?;
         let taken = take(writer, (job.from, job.to))?;
+        writer.reserve(&self.context.shared.memory);
         if let Some(sequence) = sequence {
             writer.sequences.insert(sequence);
         }

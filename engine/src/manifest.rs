@@ -9,8 +9,9 @@ use tilekv_tile::SealSet;
 use tilekv_wal::{Disk, DiskError, Lsn};
 
 use crate::catalog::{Catalog, View, ViewCounters, ViewId};
-use crate::codec::{FieldError, Fields, PutFields, bytes_u64, count_u32, index};
+use crate::codec::{FieldError, Fields, PutFields, count_u32, index};
 use crate::definition::{decode_definition, encode_definition};
+use crate::envelope::{Envelope, HEAD_BYTES, MAGIC_BYTES};
 use crate::error::EngineError;
 use crate::job_table::JobTable;
 use crate::producer::ProducerTable;
@@ -21,7 +22,9 @@ use crate::service::Service;
 pub(crate) const MANIFEST: &str = "manifest";
 /// The name that a manifest is written under before it takes its place.
 pub(crate) const MANIFEST_TEMPORARY: &str = "manifest.tmp";
-const MAGIC: &[u8; 8] = b"TKVMANIF";
+/// [MANIFEST-1], [MANIFEST-7]
+const ENVELOPE: Envelope =
+    Envelope { file: MANIFEST, name: "manifest", magic: b"TKVMANIF", newest: VERSION_SERVICES };
 /// The version of a control state without services.
 const VERSION_FIRST: u32 = 1;
 /// The version of a control state that ends with services.
@@ -90,53 +93,28 @@ impl Manifest {
 
     /// The control state, decoded.
     pub(crate) fn control(&self) -> Result<Control, EngineError> {
-        decode_control(&self.control).map_err(|error| corrupt(HEAD_BYTES, error))
+        decode_control(&self.control).map_err(|error| ENVELOPE.corrupt(HEAD_BYTES, error))
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEAD_BYTES + self.control.bytes.len() + 64);
-        out.extend_from_slice(MAGIC);
-        out.put_u32(self.control.version);
-        out.put_u32(0);
-        out.put_u64(self.hash_seed);
-        out.put_u64(self.flushed.number());
-        out.put_i64(self.now_ms);
-        out.put_u64(self.next_segment.0);
-        out.put_u32(count_u32(self.segments.len()));
-        self.segments.iter().for_each(|segment| out.put_u64(segment.0));
-        out.put_long(&self.control.bytes);
-        let crc = crc32fast::hash(&out);
-        out.put_u32(crc);
-        out
+        ENVELOPE.seal(self.control.version, |out| {
+            out.put_u64(self.hash_seed);
+            out.put_u64(self.flushed.number());
+            out.put_i64(self.now_ms);
+            out.put_u64(self.next_segment.0);
+            out.put_u32(count_u32(self.segments.len()));
+            self.segments.iter().for_each(|segment| out.put_u64(segment.0));
+            out.put_long(&self.control.bytes);
+        })
     }
 
     /// The manifest that these bytes are.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
-        if bytes.len() < HEAD_BYTES || !bytes.starts_with(MAGIC) {
-            return Err(corrupt(0, "no manifest magic"));
-        }
-        let (body, stored) = bytes.split_at(bytes.len() - 4);
-        // [MANIFEST-1]: nothing is read before the checksum has been.
-        if crc32fast::hash(body).to_le_bytes() != *stored {
-            return Err(corrupt(0, "the checksum does not match"));
-        }
-        let mut fields = Fields::new(&body[MAGIC.len()..]);
-        let version = fields.u32().map_err(|error| corrupt(MAGIC.len(), error))?;
-        // [MANIFEST-7]
-        if !(VERSION_FIRST..=VERSION_SERVICES).contains(&version) {
-            return Err(EngineError::NewerFormat {
-                file: MANIFEST.to_owned(),
-                found: version,
-                expected: VERSION_SERVICES,
-            });
-        }
-        Self::decode_fields(version, fields).map_err(|error| corrupt(MAGIC.len(), error))
+        let (version, fields) = ENVELOPE.open(bytes)?;
+        Self::decode_fields(version, fields).map_err(|error| ENVELOPE.corrupt(MAGIC_BYTES, error))
     }
 
     fn decode_fields(version: u32, mut fields: Fields<'_>) -> Result<Self, FieldError> {
-        if fields.u32()? != 0 {
-            return Err(FieldError::Value("reserved"));
-        }
         let hash_seed = fields.u64()?;
         let flushed = Lsn::new(fields.u64()?);
         let now_ms = fields.i64()?;
@@ -150,8 +128,6 @@ impl Manifest {
         Ok(Self { hash_seed, flushed, now_ms, next_segment, segments, control })
     }
 }
-
-const HEAD_BYTES: usize = 24;
 
 /// The control state as bytes.
 pub(crate) fn encode_control(control: &Control) -> EncodedControl {
@@ -266,13 +242,5 @@ fn decode_layouts(view: &mut View, fields: &mut Fields<'_>) -> Result<(), FieldE
         Ok(())
     } else {
         Err(FieldError::Value("layouts"))
-    }
-}
-
-fn corrupt(offset: usize, what: impl ToString) -> EngineError {
-    EngineError::Corrupt {
-        file: MANIFEST.to_owned(),
-        offset: bytes_u64(offset),
-        what: what.to_string(),
     }
 }

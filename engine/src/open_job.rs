@@ -50,9 +50,7 @@ pub(crate) enum Slot {
 
 /// A job whose rows are durable and not yet published. Dropping it opens the job again.
 pub struct SealedJob {
-    pub(crate) job: Arc<OpenJob>,
-    /// Given back to the job if the commit is refused.
-    pub(crate) writer: Option<Box<JobWriter>>,
+    pub(crate) working: Working,
     pub(crate) segment: Option<Arc<Segment>>,
     pub(crate) seals: bool,
     pub(crate) counters: Arc<Counters>,
@@ -137,10 +135,14 @@ pub(crate) struct Working {
 
 impl Working {
     /// The rows.
+    pub(crate) fn rows(&self) -> &JobWriter {
+        let Some(writer) = &self.writer else { unreachable!("{KEPT}") };
+        writer
+    }
+
+    /// The rows, to be worked on.
     pub(crate) fn writer(&mut self) -> &mut JobWriter {
-        let Some(writer) = &mut self.writer else {
-            unreachable!("the rows are kept at most once, at the end");
-        };
+        let Some(writer) = &mut self.writer else { unreachable!("{KEPT}") };
         writer
     }
 
@@ -150,8 +152,8 @@ impl Working {
     }
 
     /// Judges the number of rows.
-    pub(crate) fn check_rows(&mut self, view: &View, commit: JobCommit) -> Result<(), EngineError> {
-        let taken = self.writer().rows;
+    pub(crate) fn check_rows(&self, view: &View, commit: JobCommit) -> Result<(), EngineError> {
+        let taken = self.rows().rows;
         if let Some(expected) = commit.rows.filter(|&expected| expected != taken) {
             return Err(EngineError::RowCount { expected, taken });
         }
@@ -178,7 +180,7 @@ impl Drop for Working {
 impl SealedJob {
     /// The view that the rows belong to.
     pub(crate) fn view(&self) -> (ViewId, &Name) {
-        (self.job.view, &self.job.name)
+        (self.working.job.view, &self.working.job.name)
     }
 
     /// The segment that holds them.
@@ -188,19 +190,17 @@ impl SealedJob {
 
     /// The commit as the log holds it, staged at `now_ms`.
     pub(crate) fn record(&self, now_ms: i64) -> JobRecord<'_> {
-        let Some(writer) = &self.writer else {
-            unreachable!("the rows are given back only when the commit is over");
-        };
+        let (job, writer) = (&self.working.job, self.working.rows());
         JobRecord {
-            view: self.job.view,
-            id: self.job.id,
-            token: self.job.token.as_deref(),
-            from: self.job.from,
-            to: self.job.to,
-            mode: self.job.mode,
+            view: job.view,
+            id: job.id,
+            token: job.token.as_deref(),
+            from: job.from,
+            to: job.to,
+            mode: job.mode,
             sealed_at: self.seals.then_some(now_ms),
             rows: writer.rows,
-            feature_count: self.job.feature_count,
+            feature_count: job.feature_count,
             oldest: writer.oldest,
             newest: writer.newest,
             segment: self.segment.as_ref().map(|segment| segment.id),
@@ -208,24 +208,17 @@ impl SealedJob {
     }
 
     /// Ends the job: its rows are published.
-    pub(crate) fn commit(mut self) {
-        self.writer = None;
-        *self.job.slot.lock() = Slot::Committed;
+    pub(crate) fn commit(self) {
+        let job = Arc::clone(&self.working.job);
+        drop(self.working.keep());
+        *job.slot.lock() = Slot::Committed;
         self.counters.committed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl fmt::Debug for SealedJob {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "sealed job {}", self.job.id)
-    }
-}
-
-impl Drop for SealedJob {
-    fn drop(&mut self) {
-        if let Some(writer) = self.writer.take() {
-            self.job.give_back(writer);
-        }
+        write!(formatter, "sealed job {}", self.working.job.id)
     }
 }
 
@@ -234,5 +227,6 @@ pub(crate) fn no_job(id: JobId) -> EngineError {
     EngineError::NoJob(id.to_string())
 }
 
+const KEPT: &str = "the rows are kept at most once, at the end";
 /// What a call that meets another one at work is told to wait.
 const JOB_RETRY_MS: u64 = 5;

@@ -262,11 +262,7 @@ impl Engine {
                 rows.len()
             )));
         }
-        let columns = rows
-            .columns
-            .iter()
-            .map(|column| view.column(column))
-            .collect::<Result<Vec<_>, EngineError>>()?;
+        let columns = view.columns_of(rows)?;
         let indices: Vec<u16> = columns.iter().map(|(index, _)| *index).collect();
         let horizon = view.horizon(now_ms).unwrap_or(i64::MIN);
         let drops_late = view.definition.late == LateMode::Drop;

@@ -80,7 +80,7 @@ impl JobWorker {
         };
         let (jobs, now_ms) = (&self.shared.jobs, self.shared.clock.now_ms());
         let (count, taken) = match content {
-            JobContent::Rows(rows) => (rows.len(), jobs.put_rows(now_ms, job, put.sequence, &rows)),
+            JobContent::Rows(rows) => (rows.len(), jobs.put_rows(now_ms, job, put.sequence, rows)),
             JobContent::Tiles(tiles) => {
                 let tiles: Vec<JobTile> = tiles.into_iter().map(tile).collect();
                 (tiles.len(), jobs.put_tiles(now_ms, job, put.sequence, &tiles))

@@ -146,7 +146,7 @@ impl Store {
         let Write::Events { rows, .. } = events("u:2", &[NOW - 6 * HOUR], 8) else {
             unreachable!("events are events")
         };
-        assert_eq!(jobs.put_rows(NOW, job, None, &rows).unwrap(), 1);
+        assert_eq!(jobs.put_rows(NOW, job, None, rows).unwrap(), 1);
         let commit = JobCommit { rows: Some(1), allows_empty: false, seals: true };
         let Sealing::Ready(sealed) = jobs.seal(NOW, job, commit).unwrap() else {
             panic!("the job is open")

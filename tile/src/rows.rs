@@ -176,6 +176,34 @@ impl Rows {
         };
         value.map_err(|error| wrap(row, format!("column \"{}\"", self.columns[column]), error))
     }
+
+    /// The cells by column, each column as one of its type in `kinds` takes it: text is read, and
+    /// -0 is 0. Errors name the row and the column.
+    ///
+    /// # Panics
+    /// As [`Rows::cell`], and where there is not a type for each column.
+    pub fn into_columns(self, kinds: &[ColumnType]) -> Result<Vec<TypedColumn>, TileError> {
+        assert!(self.columns.len() == kinds.len(), "each column has a type");
+        for row in 0..self.len() {
+            for (column, kind) in kinds.iter().enumerate() {
+                self.cell(row, column, *kind)?;
+            }
+        }
+        Ok(match self.cells {
+            Cells::Text { null, cells } => {
+                let width = kinds.len();
+                let column = |(at, kind): (usize, &ColumnType)| {
+                    let texts = cells.iter().skip(at).step_by(width);
+                    read_column(texts, null.as_deref(), *kind)
+                };
+                kinds.iter().enumerate().map(column).collect::<Result<_, TileError>>()?
+            }
+            Cells::Typed(mut columns) => {
+                columns.iter_mut().for_each(TypedColumn::clear_negative_zeros);
+                columns
+            }
+        })
+    }
 }
 
 impl TypedColumn {
@@ -230,6 +258,28 @@ impl TypedColumn {
         }
     }
 
+    /// The value of a row as it stands; none is null.
+    ///
+    /// # Panics
+    /// Where the column has no such row.
+    #[inline]
+    pub fn get(&self, row: usize) -> Option<Scalar<'_>> {
+        if self.valid().is_some_and(|valid| !valid[row]) {
+            return None;
+        }
+        Some(match self {
+            Self::I64 { values, .. } => Scalar::I64(values[row]),
+            Self::F64 { values, .. } => Scalar::F64(values[row]),
+            Self::Str { values, .. } => Scalar::Str(&values[row]),
+        })
+    }
+
+    fn clear_negative_zeros(&mut self) {
+        if let Self::F64 { values, .. } = self {
+            values.iter_mut().for_each(|value| *value += 0.0);
+        }
+    }
+
     fn check_shape(&self, row_count: usize) -> Result<(), TileError> {
         check_count("values in a typed column", self.len(), row_count)?;
         let valid_count = self.valid().map_or(row_count, <[bool]>::len);
@@ -241,15 +291,7 @@ impl TypedColumn {
             let (found, expected) = (self.kind().as_str(), kind.as_str());
             return Err(TileError::ColumnType { found, expected });
         }
-        if self.valid().is_some_and(|valid| !valid[row]) {
-            return Ok(None);
-        }
-        let scalar = match self {
-            Self::I64 { values, .. } => Scalar::I64(values[row]),
-            Self::F64 { values, .. } => Scalar::F64(values[row]),
-            Self::Str { values, .. } => Scalar::Str(&values[row]),
-        };
-        check_scalar(scalar).map(Some)
+        self.get(row).map(check_scalar).transpose()
     }
 }
 
@@ -272,6 +314,34 @@ fn text_cell<'a>(
         None => text.is_empty() && kind != ColumnType::Str,
     };
     if is_null { Ok(None) } else { parse_scalar(kind, text).map(Some) }
+}
+
+/// A column of texts that were read without an error before.
+fn read_column<'a>(
+    texts: impl Iterator<Item = &'a Bytes>,
+    null: Option<&[u8]>,
+    kind: ColumnType,
+) -> Result<TypedColumn, TileError> {
+    let mut column = match kind {
+        ColumnType::I64 => TypedColumn::I64 { values: Vec::new(), valid: Some(Vec::new()) },
+        ColumnType::F64 => TypedColumn::F64 { values: Vec::new(), valid: Some(Vec::new()) },
+        ColumnType::Str => TypedColumn::Str { values: Vec::new(), valid: Some(Vec::new()) },
+    };
+    for text in texts {
+        let scalar = text_cell(text, null, kind)?;
+        match (&mut column, scalar) {
+            (TypedColumn::I64 { values, .. }, Some(Scalar::I64(value))) => values.push(value),
+            (TypedColumn::I64 { values, .. }, _) => values.push(0),
+            (TypedColumn::F64 { values, .. }, Some(Scalar::F64(value))) => values.push(value),
+            (TypedColumn::F64 { values, .. }, _) => values.push(0.0),
+            (TypedColumn::Str { values, .. }, _) => values.push(text.clone()),
+        }
+        let (TypedColumn::I64 { valid, .. }
+        | TypedColumn::F64 { valid, .. }
+        | TypedColumn::Str { valid, .. }) = &mut column;
+        valid.get_or_insert_default().push(scalar.is_some());
+    }
+    Ok(column)
 }
 
 fn check_count(what: &'static str, found: usize, expected: usize) -> Result<(), TileError> {
@@ -363,6 +433,24 @@ mod tests {
         let rows = typed_rows(vec![amounts(None), items(b"a")]);
         let error = rows.cell(0, 0, ColumnType::I64).unwrap_err().to_string();
         assert!(error.ends_with("a value of type f64: expected i64"), "{error}");
+    }
+
+    #[test]
+    fn columns_hold_what_the_cells_hold() {
+        let kinds = [ColumnType::F64, ColumnType::Str];
+        let typed = typed_rows(vec![amounts(Some(vec![false, true])), items(b"a")]);
+        for rows in [typed, text_rows(Some("NA"), &["-0", "NA", "NA", ""])] {
+            let columns = rows.clone().into_columns(&kinds).unwrap();
+            for (row, column) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                let cell = rows.cell(row, column, kinds[column]).unwrap();
+                assert_eq!(columns[column].get(row), cell);
+                let is_negative =
+                    |cell| matches!(cell, Some(Scalar::F64(zero)) if f64::is_sign_negative(zero));
+                assert!(!is_negative(columns[column].get(row)));
+            }
+        }
+        let error = text_rows(None, &["1", "a", "x", "b"]).into_columns(&kinds).unwrap_err();
+        assert!(error.to_string().starts_with("row 2 (counted from 1), column \"amount\": "));
     }
 
     #[test]

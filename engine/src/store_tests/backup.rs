@@ -55,7 +55,7 @@ impl Store {
         let now = store.now;
         let job = store.engine().jobs().begin(now, request).unwrap();
         let rows = rows("job", NOW - 5 * DAY, "8");
-        store.engine().jobs().put_rows(now, job, None, &rows).unwrap();
+        store.engine().jobs().put_rows(now, job, None, rows).unwrap();
         match store.engine().jobs().seal(now, job, COMMIT).unwrap() {
             Sealing::Ready(sealed) => store.engine().prepare_job(now, sealed).unwrap(),
             Sealing::Committed => panic!("committed once"),

@@ -1,6 +1,8 @@
 //! Stories of jobs.
 
 use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::{DAY, NOW, Store, events, feature, identifier, name, ok};
 use crate::{
@@ -41,7 +43,7 @@ impl Store {
         amount: &str,
     ) -> Result<u64, EngineError> {
         let now = self.now;
-        self.engine().jobs().put_rows(now, job, sequence, &rows(entity, timestamp, amount))
+        self.engine().jobs().put_rows(now, job, sequence, rows(entity, timestamp, amount))
     }
 
     fn commit_job(&mut self, job: JobId, commit: JobCommit) -> Result<(), EngineError> {
@@ -69,6 +71,55 @@ pub(super) fn rows(entity: &str, timestamp: i64, amount: &str) -> Rows {
 
 fn double(value: f64) -> (Value, Status) {
     ok(Value::Double(value))
+}
+
+/// Entities that share their first bytes, or end where others go on with zeros.
+const ALIKE: [&str; 7] = ["a", "a\0", "ab", "abcdefgh", "abcdefgh\0", "abcdefghi", "b"];
+
+fn several_rows(picked: &[(usize, i64, u8)]) -> Rows {
+    let of = |&(entity, timestamp, amount): &(usize, i64, u8)| {
+        rows(ALIKE[entity], timestamp, &amount.to_string())
+    };
+    let mut all: Vec<Rows> = picked.iter().map(of).collect();
+    let mut first = all.remove(0);
+    for mut next in all {
+        first.entities.append(&mut next.entities);
+        first.timestamps.append(&mut next.timestamps);
+        let (Cells::Text { cells, .. }, Cells::Text { cells: more, .. }) =
+            (&mut first.cells, &mut next.cells)
+        else {
+            unreachable!("the rows are text")
+        };
+        cells.append(more);
+    }
+    first
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn rows_in_any_order_make_the_tiles_of_their_entities(
+        puts in vec(vec((0..ALIKE.len(), NOW - 3 * DAY..NOW - DAY, any::<u8>()), 1..40), 1..5),
+        bytes_max in prop_oneof![Just(1), Just(2_000), Just(1 << 20)],
+    ) {
+        let mut store = Store::with_view(|_| {});
+        store.options.job_bytes_max = bytes_max;
+        store.reopen();
+        let job = store.begin(NOW - 4 * DAY, NOW, JobMode::Replace);
+        let mut sums = [None; ALIKE.len()];
+        for picked in &puts {
+            let now = store.now;
+            store.engine().jobs().put_rows(now, job, None, several_rows(picked)).unwrap();
+            for &(entity, _, amount) in picked {
+                *sums[entity].get_or_insert(0.0) += f64::from(amount);
+            }
+        }
+        store.commit_job(job, COMMIT).unwrap();
+        for (entity, sum) in ALIKE.iter().zip(sums) {
+            let expected = sum.map_or((Value::Nil, Status::Unseen), double);
+            prop_assert_eq!(store.spent(entity), expected, "{:?}", entity);
+        }
+    }
 }
 
 #[test]
@@ -252,7 +303,7 @@ fn a_put_is_taken_whole_or_not_at_all() {
     mixed.cells =
         Cells::Text { null: None, cells: vec![cell("1"), cell("1"), cell("1"), cell("1")] };
     let now = store.now;
-    let refused = store.engine().jobs().put_rows(now, job, Some(1), &mixed);
+    let refused = store.engine().jobs().put_rows(now, job, Some(1), mixed);
     let Err(EngineError::BadValue(sentence)) = refused else { panic!("{refused:?}") };
     assert!(sentence.contains("row 2 (counted from 1)"), "{sentence}");
     assert_eq!(store.put_at(job, Some(1), "u", from, "4").unwrap(), 1, "its sequence is free");

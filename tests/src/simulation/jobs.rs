@@ -197,7 +197,7 @@ impl Simulation {
         let job = self.jobs[at].id;
         let jobs = self.engine().jobs();
         let put = match &action.write {
-            Write::Events { rows, .. } => jobs.put_rows(clock, job, sequence, rows),
+            Write::Events { rows, .. } => jobs.put_rows(clock, job, sequence, rows.clone()),
             Write::MergeTile(tile) | Write::SetTile(tile) => {
                 let tile = JobTile {
                     entity: tile.entity.clone(),
