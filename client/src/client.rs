@@ -95,6 +95,15 @@ impl Client {
         self.run(arguments, Resend::IfNotSent).await
     }
 
+    /// Carries out a command that comes to the same however often it is carried out, such as a
+    /// read: it is sent again by the schedule when its connection is lost.
+    ///
+    /// # Errors
+    /// As [`Client::command`].
+    pub async fn query<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Result<Reply, ClientError> {
+        self.run(arguments, Resend::Always).await
+    }
+
     /// Prepares a read.
     ///
     /// # Errors
@@ -183,8 +192,13 @@ impl Client {
         }
     }
 
-    /// Sends a write that stands ready, again only if nothing of it was sent.
-    pub(crate) async fn write(&self, frame: &Bytes, rows: u64) -> Result<Response, ClientError> {
+    /// Sends a write that stands ready, again where that is safe.
+    pub(crate) async fn write(
+        &self,
+        frame: &Bytes,
+        rows: u64,
+        resend: Resend,
+    ) -> Result<Response, ClientError> {
         let mut failures = 0;
         loop {
             let connection = self.pool.connection(self.pool.next_index()).await?;
@@ -192,7 +206,7 @@ impl Client {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            self.before_resend(error, Resend::IfNotSent, &mut failures).await?;
+            self.before_resend(error, resend, &mut failures).await?;
         }
     }
 

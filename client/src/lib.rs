@@ -74,9 +74,10 @@ pub use views::{Seal, ViewInfo};
 pub use tilekv_protocol::native::{Credit, JobTiles, ReplyColumnKind, ReplyLists};
 pub use tilekv_protocol::{Credentials, ErrorCode, ReadTime, Reply, WriteLane};
 pub use tilekv_tile::{
-    Answers, Cells, ColumnDefinition, ColumnType, Edge, Expression, FeatureDefinition, Identifier,
-    LateMode, Name, Rows, Scalar, SealMode, Selector, Span, Status, TileError, Timestamp,
-    TypedColumn, Value, ViewChange, ViewDefinition, ViewSelector, WindowBounds, WindowLength,
+    After, Answers, Cells, ColumnDefinition, ColumnType, Edge, Expression, FeatureDefinition,
+    Identifier, LateMode, ListKind, Name, ProducerStamp, Rows, Scalar, SealMode, Selector, Span,
+    Status, TileError, Timestamp, TypedColumn, Value, ViewChange, ViewDefinition, ViewSelector,
+    WindowBounds, WindowLength,
 };
 
 /// The native protocol's frames, for programs that drive sockets of their own, such as a load

@@ -356,6 +356,24 @@ impl<'a> Column<'a> {
         self.column.tiles_read(row)
     }
 
+    /// The numbers of all statuses as they stand in the frame, a byte for each row, in the order
+    /// of [`Status::ALL`]; none unless statuses were asked for.
+    pub fn status_bytes(&self) -> Option<&'a Bytes> {
+        self.column.status_bytes()
+    }
+
+    /// The numbers of tiles read as they stand in the frame, four bytes for each row; none unless
+    /// statuses were asked for.
+    pub fn tiles_read_words(&self) -> Option<&'a Bytes> {
+        self.column.tiles_read_words()
+    }
+
+    /// The windows as they stand in the frame, start and end of eight bytes, once for each row or
+    /// once for all; none unless statuses were asked for. A start of `i64::MIN` is no bound.
+    pub fn bounds_words(&self) -> Option<&'a Bytes> {
+        self.column.bounds_words()
+    }
+
     fn words_of(
         &self,
         kind: ReplyColumnKind,

@@ -138,6 +138,29 @@ async fn serve_badly(peer: &mut FakePeer, store: &mut Store, dice: &mut Dice) ->
 }
 
 #[tokio::test]
+async fn a_stamped_write_whose_answer_was_lost_is_sent_again() {
+    let server = FakeServer::start().await;
+    let client = Client::new(server.options()).unwrap();
+    let stamp = ProducerStamp { id: Bytes::from_static(b"p"), sequence: 7, after: After::Any };
+    let name = view();
+    let write = client.add_rows_stamped(&name, rows(1, 3), stamp.clone());
+    let serve = async {
+        let mut peer = server.accept().await;
+        drop(peer.next().await.unwrap());
+        drop(peer);
+        let mut peer = server.accept().await;
+        let (id, Request::Events(event)) = peer.next().await.unwrap() else {
+            panic!("the write comes again");
+        };
+        assert_eq!(event.stamp, Some(stamp));
+        peer.answer(id, &applied(WriteOutcome::Duplicate)).await;
+        peer
+    };
+    let (written, _peer) = tokio::join!(write, serve);
+    assert_eq!(written.unwrap(), 0, "the first attempt had been applied");
+}
+
+#[tokio::test]
 async fn writes_count_once_whatever_is_lost_on_the_way() {
     const BATCHES: u64 = 60;
     for seed in 1..=20 {

@@ -369,6 +369,22 @@ impl ReplyColumn {
         Status::ALL.get(usize::from(number)).copied()
     }
 
+    /// The numbers of all statuses as they stand in the frame, if they were asked for.
+    pub fn status_bytes(&self) -> Option<&Bytes> {
+        self.details.as_ref().map(|details| &details.statuses)
+    }
+
+    /// The numbers of tiles read as they stand in the frame, if statuses were asked for.
+    pub fn tiles_read_words(&self) -> Option<&Bytes> {
+        self.details.as_ref().map(|details| &details.tiles_read)
+    }
+
+    /// The windows as they stand in the frame, one for each row or for all, if statuses were asked
+    /// for.
+    pub fn bounds_words(&self) -> Option<&Bytes> {
+        self.details.as_ref().map(|details| &details.bounds)
+    }
+
     /// The window of a row's value, if statuses were asked for.
     pub fn bounds(&self, row: usize) -> Option<WindowBounds> {
         assert!(row < self.rows, "row {row} of {}", self.rows);
