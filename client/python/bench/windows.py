@@ -69,7 +69,7 @@ def report(times, options):
     from redis.utils import HIREDIS_AVAILABLE
 
     assert HIREDIS_AVAILABLE, "install hiredis: the comparison is with the fast parser"
-    print(f"{BATCH} of {options.entities} entities, {len(WINDOWS)} windows, {options.rounds} rounds")
+    print(f"{BATCH} of {options.entities} entities, {len(WINDOWS)} windows each")
     print(f"{'':8}{'p50':>10}{'p99':>10}{'least':>10}{'most':>10}  microseconds")
     for name, took in times.items():
         figures = [np.percentile(took, 50), np.percentile(took, 99), min(took), max(took)]

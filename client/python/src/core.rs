@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tilekv_client::{
     After, Backoff, Batch, Client, ClientError, ClientOptions, Credentials, Edge, JobMode, Name,
     Plan, PlanBuilder, ProducerStamp, ReadOptions, ReadTime, Span,
 };
+use tokio::task::JoinHandle;
 
 use crate::batch::RawBatch;
 use crate::convert::{reply, through};
@@ -44,6 +46,40 @@ struct PlanKey {
     groups: Vec<(String, Vec<String>)>,
     is_live: Option<bool>,
     known: bool,
+}
+
+/// A read as Python gives it: views with their selectors, entities, a time or one for each
+/// entity, whether only known seals count, the edge, whether statuses come with the values.
+type ReadGiven<'py> = (
+    Vec<(String, Vec<String>)>,
+    Bound<'py, PyAny>,
+    Option<i64>,
+    Option<Vec<i64>>,
+    bool,
+    Option<bool>,
+    bool,
+);
+
+/// The same, taken over from Python.
+struct AskedRead {
+    key: PlanKey,
+    entities: Vec<Bytes>,
+    options: ReadOptions,
+}
+
+impl AskedRead {
+    fn new(given: ReadGiven<'_>) -> PyResult<Self> {
+        let (groups, entities, at, ats, known, is_live, status) = given;
+        let time = match (at, ats) {
+            (_, Some(ats)) => ReadTime::Each(ats),
+            (Some(at), None) => ReadTime::At(at),
+            (None, None) => ReadTime::Now,
+        };
+        let options = ReadOptions { time, ..ReadOptions::NOW };
+        let options = if status { options.with_status() } else { options };
+        let key = PlanKey { groups, is_live, known };
+        Ok(Self { key, entities: read_entities(&entities)?, options })
+    }
 }
 
 #[pymethods]
@@ -101,65 +137,50 @@ impl Core {
             .run(py, work, |py, time| Ok(time.as_secs_f64().into_pyobject(py)?.into_any().unbind()))
     }
 
-    /// Commands as lists of arguments, all under way at once; the list of their replies. `again`
-    /// says that they may be sent again after they may have been carried out.
-    #[pyo3(signature = (commands, again, convert=None))]
-    fn commands(
+    /// Reads and commands, all under way at once: the lists of their answers. A read is `(groups,
+    /// entities, at, ats, known, live, status)` as `read` has them, a command the list of its
+    /// arguments. `again` says that the commands may be sent again after they may have been
+    /// carried out.
+    #[pyo3(signature = (reads, commands, again, convert))]
+    fn gather(
         &self,
         py: Python<'_>,
+        reads: Vec<ReadGiven<'_>>,
         commands: &Bound<'_, PyList>,
         again: bool,
         convert: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let open = self.open(py)?;
+        let reads = reads.into_iter().map(AskedRead::new).collect::<PyResult<Vec<_>>>()?;
         let commands = commands.iter().map(|command| read_entities(&command));
         let commands = commands.collect::<PyResult<Vec<_>>>()?;
         let work = async move {
-            let mut tasks = Vec::with_capacity(commands.len());
-            for command in commands {
+            let reads = reads.into_iter().map(|read| {
+                let open = open.clone();
+                tokio::spawn(async move { open.read(read).await })
+            });
+            let reads: Vec<_> = reads.collect();
+            let replies = commands.into_iter().map(|command| {
                 let client = open.client.clone();
-                tasks
-                    .push(tokio::spawn(async move { run_command(&client, &command, again).await }));
-            }
-            let mut replies = Vec::with_capacity(tasks.len());
-            for task in tasks {
-                replies.push(task.await.map_err(|_| Failure::Closed("the client is closing"))??);
-            }
-            Ok(replies)
+                tokio::spawn(async move { run_command(&client, &command, again).await })
+            });
+            let replies: Vec<_> = replies.collect();
+            Ok((finished(reads).await?, finished(replies).await?))
         };
-        self.face.run(py, work, move |py, replies| {
+        self.face.run(py, work, move |py, (batches, replies)| {
+            let batches = batches.into_iter().map(|batch| Py::new(py, RawBatch::new(batch)));
+            let batches = PyList::new(py, batches.collect::<PyResult<Vec<_>>>()?)?;
             let replies = replies.into_iter().map(|item| reply(py, item));
             let replies = PyList::new(py, replies.collect::<PyResult<Vec<_>>>()?)?;
-            through(py, convert, replies.into_any().unbind())
+            through(py, convert, (batches, replies).into_py_any(py)?)
         })
     }
 
     /// Reads windows of one view or several: `groups` are views with their selectors.
-    #[expect(clippy::too_many_arguments, reason = "they are the options of the command, by name")]
-    #[pyo3(signature = (groups, entities, at, ats, known, live, status, convert))]
-    fn read(
-        &self,
-        py: Python<'_>,
-        groups: Vec<(String, Vec<String>)>,
-        entities: &Bound<'_, PyAny>,
-        at: Option<i64>,
-        ats: Option<Vec<i64>>,
-        known: bool,
-        live: Option<bool>,
-        status: bool,
-        convert: Py<PyAny>,
-    ) -> PyResult<Py<PyAny>> {
+    fn read(&self, py: Python<'_>, read: ReadGiven<'_>, convert: Py<PyAny>) -> PyResult<Py<PyAny>> {
         let open = self.open(py)?;
-        let entities = read_entities(entities)?;
-        let time = match (at, ats) {
-            (_, Some(ats)) => ReadTime::Each(ats),
-            (Some(at), None) => ReadTime::At(at),
-            (None, None) => ReadTime::Now,
-        };
-        let options = ReadOptions { time, ..ReadOptions::NOW };
-        let options = if status { options.with_status() } else { options };
-        let key = PlanKey { groups, is_live: live, known };
-        let work = async move { open.read(key, &entities, &options).await };
+        let read = AskedRead::new(read)?;
+        let work = async move { open.read(read).await };
         self.face.run(py, work, move |py, batch| {
             let batch = Py::new(py, RawBatch::new(batch))?.into_any();
             through(py, Some(convert), batch)
@@ -293,14 +314,10 @@ impl Open {
         Ok(outcome?)
     }
 
-    async fn read(
-        &self,
-        key: PlanKey,
-        entities: &[Bytes],
-        options: &ReadOptions,
-    ) -> Result<Batch, Failure> {
+    async fn read(&self, read: AskedRead) -> Result<Batch, Failure> {
+        let AskedRead { key, entities, options } = read;
         let plan = self.plan(key).await?;
-        Ok(patiently(&self.client, || plan.read(entities, options)).await?)
+        Ok(patiently(&self.client, || plan.read(&entities, &options)).await?)
     }
 
     /// The plan of a read, prepared when it is first asked for.
@@ -326,6 +343,15 @@ impl Open {
         plans.insert(key, plan.clone());
         Ok(plan)
     }
+}
+
+/// What all tasks gave, in their order.
+async fn finished<T>(tasks: Vec<JoinHandle<Result<T, Failure>>>) -> Result<Vec<T>, Failure> {
+    let mut outcomes = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        outcomes.push(task.await.map_err(|_| Failure::Closed("the client is closing"))??);
+    }
+    Ok(outcomes)
 }
 
 async fn run_command(

@@ -170,6 +170,16 @@ def test_several_views_are_read_at_once(client, filled):
     assert result[f"{filled}.b.n@1d"].to_list() == [None, 7]
 
 
+def test_reads_and_commands_go_out_together(client, filled):
+    reads = [
+        {"views": {filled: ["orders@1d"]}, "entities": ["u:1"], "at": AT},
+        {"views": {filled: ["spend@1d"]}, "entities": ["u:2", "u:1"], "at": AT},
+    ]
+    results, replies = client.gather(reads, [["ECHO", "a"], ["PING"]], again=True)
+    assert [result[0].to_list() for result in results] == [[3], [None, 10.75]]
+    assert replies == [b"a", "PONG"]
+
+
 def test_sums_past_64_bits_are_exact(client, shop):
     client.madd(shop, {"entity": ["u"] * 2, "time": [START] * 2, "pieces": [2**63 - 1] * 2})
     column = client.window_mget(shop, ["u", "none"], ["pieces@1d"], at=AT)[0]

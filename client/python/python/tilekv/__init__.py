@@ -1,16 +1,6 @@
 """TileKV's client for Python: rolling-window features as NumPy and Arrow, sync and asyncio."""
 
-from ._client import (
-    AsyncClient,
-    AsyncJob,
-    AsyncProducer,
-    Client,
-    Job,
-    Producer,
-    Seal,
-    Tile,
-    ViewInfo,
-)
+from ._client import AsyncClient, Client
 from ._errors import (
     BadValueError,
     BadWindowError,
@@ -40,6 +30,8 @@ from ._errors import (
     WrongTypeError,
 )
 from ._result import Column, Status, WindowResult
+from ._types import Seal, Tile, ViewInfo
+from ._writers import AsyncJob, AsyncProducer, Job, Producer
 
 __all__ = [
     "AsyncClient",

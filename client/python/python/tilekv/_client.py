@@ -6,71 +6,13 @@ call returns, typed for either face, stands in ``_client.pyi``.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from . import _frames
-from ._errors import InputError, TileKVError
+from ._errors import InputError
 from ._result import WindowResult
 from ._tilekv import Core
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A stored tile.
-
-    Attributes:
-        start: Its start in milliseconds since the epoch.
-        partials: The partial of each feature, as the JSON of the server reads in Python.
-    """
-
-    start: int
-    partials: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Seal:
-    """A range of a view's time that is complete; all in milliseconds since the epoch.
-
-    Attributes:
-        start: The first millisecond.
-        end: The first millisecond after it.
-        made_at: The server's time when the seal was made.
-    """
-
-    start: int
-    end: int
-    made_at: int
-
-
-@dataclass(frozen=True)
-class ViewInfo:
-    """What a view is and holds.
-
-    Attributes:
-        definition: Its settings by name, as ``VIEW.INFO`` has them: ``tile``, ``retention``,
-            ``columns`` as ``name:type``, ``features`` as ``name=expression`` ..
-        entities: How many entities hold tiles.
-        tiles: How many tiles are stored.
-        bytes: How many bytes they take.
-        seals: The sealed ranges, ascending.
-        newest_event: The newest event's time in milliseconds since the epoch.
-        seal_lag: How many milliseconds the newest complete time lies back.
-        late_dropped: How many late events were dropped.
-        too_old: How many events were older than the retention.
-    """
-
-    definition: dict[str, Any]
-    entities: int
-    tiles: int
-    bytes: int
-    seals: list[Seal]
-    newest_event: int | None
-    seal_lag: int | None
-    late_dropped: int
-    too_old: int
+from ._types import Seal, Tile, ViewInfo
+from ._writers import AsyncJob, AsyncProducer, Job, Producer, json_text
 
 
 class _Calls:
@@ -153,7 +95,29 @@ class _Calls:
         Returns:
             The list of their replies, as :meth:`command` has them.
         """
-        return self._core.commands([list(command) for command in commands], again)
+        return self.gather((), commands, again=again, then=lambda both: both[1])
+
+    def gather(self, reads=(), commands=(), *, again=False, then=None):
+        """Reads and commands that are all under way at once: one round trip.
+
+        Args:
+            reads: A list of dicts of the arguments of :meth:`read`, such as
+                ``{"views": {"shop": ["orders@1d"]}, "entities": ["u:42"]}``.
+            commands: As ``again``, see :meth:`commands`.
+            then: Makes the answer of both lists; None gives them as they are.
+
+        Returns:
+            The list of results and the list of replies.
+        """
+        asked = [self._asked(several=True, **read) for read in reads]
+
+        def convert(both):
+            raws, replies = both
+            results = [make(raw) for (_, make), raw in zip(asked, raws, strict=True)]
+            return (results, replies) if then is None else then((results, replies))
+
+        commands = [list(command) for command in commands]
+        return self._core.gather([read for read, _ in asked], commands, again, convert)
 
     # Views
 
@@ -420,7 +384,7 @@ class _Calls:
             return [_tile(names, tile) for tile in found]
 
         commands = [arguments, ["VIEW.INFO", view]]
-        return self._core.commands(commands, True, convert)
+        return self.gather((), commands, again=True, then=lambda both: convert(both[1]))
 
     def delete_tiles(self, view, entity, start, end):
         """Deletes the tiles of an entity that start in ``[start, end)``; gives how many."""
@@ -495,9 +459,26 @@ class _Calls:
     # Helpers
 
     def _run(self, arguments, convert, again=False):
-        return self._core.commands([arguments], again, convert)
+        return self._core.gather([], [arguments], again, lambda both: convert(both[1]))
 
     def _read(self, views, entities, at, ats, known, edge, status, several, then=None):
+        read, make = self._asked(views, entities, at, ats, known, edge, status, several)
+        if then is None:
+            return self._core.read(read, make)
+        return self._core.read(read, lambda raw: then(make(raw)))
+
+    def _asked(
+        self,
+        views,
+        entities,
+        at=None,
+        ats=None,
+        known=False,
+        edge=None,
+        status=False,
+        several=False,
+    ):
+        """A read as the extension module takes it, and what makes its result."""
         if at is not None and ats is not None:
             raise InputError("both at and ats: expected one of them")
         groups = [(view, _selectors(selectors)) for view, selectors in views.items()]
@@ -508,18 +489,17 @@ class _Calls:
         entities = _frames.entity_list(entities)
         at = None if at is None else _frames.milliseconds(at)
         ats = None if ats is None else _frames.time_list(ats)
-
-        def convert(raw):
-            result = WindowResult(raw, entities, names, selectors, status)
-            return result if then is None else then(result)
-
         live = None if edge is None else _is_live(edge)
-        return self._core.read(groups, entities, at, ats, known, live, status, convert)
+
+        def make(raw):
+            return WindowResult(raw, entities, names, selectors, status)
+
+        return (groups, entities, at, ats, known, live, status), make
 
     def _write_tile(self, command, view, entity, start, partials, producer, after):
         arguments = [command, view, _frames.entity_bytes(entity), _frames.milliseconds(start)]
         for feature, partial in partials.items():
-            arguments += [feature, json.dumps(_plain(partial))]
+            arguments += [feature, json_text(partial)]
         if producer is not None:
             arguments += ["PRODUCER", *producer]
         if after is not None:
@@ -565,180 +545,6 @@ class AsyncClient(_Calls):
         await self.close()
 
 
-class _JobCalls:
-    def __init__(self, core, begin, allow_empty, seal):
-        self._core, self._begin = core, begin
-        self._allow_empty, self._seal = allow_empty, seal
-        self._raw = None
-
-    @property
-    def id(self):
-        """The server's id of the job; None before it has begun."""
-        return self._raw and self._raw.id
-
-    def begin(self):
-        """Begins the job; ``with`` does it for you."""
-
-        def begun(raw):
-            self._raw = raw
-            return self
-
-        return self._core.job(*self._begin, begun)
-
-    def write(self, frame, *, entity="entity", time="time", columns=None):
-        """Hands over rows; waits only while many are under way.
-
-        Args:
-            frame: As ``entity``, ``time`` and ``columns``, see :meth:`Client.madd`.
-
-        Returns:
-            How many rows and tiles were handed over so far.
-
-        Raises:
-            BadValueError: A row of this frame, or of one before it, is refused.
-            NoJobError: The job was aborted, or the server has restarted.
-        """
-        return self._open().put(*_frames.rows_of(frame, entity, time, columns))
-
-    def write_tiles(self, tiles):
-        """Hands over whole tiles: ``(entity, start, {feature: partial})`` each."""
-        given = []
-        for entity, start, partials in tiles:
-            texts = [(name, json.dumps(_plain(item))) for name, item in partials.items()]
-            given.append((_frames.entity_bytes(entity), _frames.milliseconds(start), texts))
-        return self._open().put_tiles(given)
-
-    def commit(self, rows=None):
-        """Publishes the job; ``with`` does it for you.
-
-        Args:
-            rows: How many rows and tiles the job must have taken; None is as many as were
-                handed over.
-
-        Returns:
-            How many were handed over.
-
-        Raises:
-            EmptyJobError: The job took no row, or fewer than the view demands. It stays open.
-            RowCountError: It took another number of rows. It stays open.
-        """
-        return self._open().commit(rows, self._allow_empty, self._seal)
-
-    def abort(self):
-        """Gives the job up: the server forgets it and its rows."""
-        return self._open().abort()
-
-    def _open(self):
-        if self._raw is None:
-            raise InputError("the job has not begun: use it in a with block, or call begin()")
-        return self._raw
-
-
-class Job(_JobCalls):
-    """A job, see :meth:`Client.job`."""
-
-    def __enter__(self):
-        return self.begin()
-
-    def __exit__(self, kind, *_):
-        try:
-            if kind is None:
-                self.commit()
-        except BaseException:
-            kind = BaseException
-            raise
-        finally:
-            if kind is not None:
-                self._forget()
-
-    def _forget(self):
-        try:
-            self.abort()
-        except TileKVError:
-            # What ended the block is what the caller is told; the server's time-out ends the job.
-            pass
-
-
-class AsyncJob(_JobCalls):
-    """A job, see :meth:`AsyncClient.job`. Its calls are awaited."""
-
-    async def __aenter__(self):
-        return await self.begin()
-
-    async def __aexit__(self, kind, *_):
-        try:
-            if kind is None:
-                await self.commit()
-        except BaseException:
-            kind = BaseException
-            raise
-        finally:
-            if kind is not None:
-                await self._forget()
-
-    async def _forget(self):
-        try:
-            await self.abort()
-        except TileKVError:
-            # As in Job: the server's time-out ends the job.
-            pass
-
-
-class _ProducerCalls:
-    def __init__(self, raw):
-        self._raw = raw
-
-    def send(self, sequence, frame, *, entity="entity", time="time", columns=None):
-        """Hands over rows under a sequence; waits only while many are under way.
-
-        Args:
-            sequence: Grows from call to call, such as the offset of a topic's partition.
-            frame: As ``entity``, ``time`` and ``columns``, see :meth:`Client.madd`.
-
-        Returns:
-            False where the sequence had been applied before: nothing was sent.
-
-        Raises:
-            OutOfOrderError: Another writer uses the id. ``last`` is what the server has.
-            BadValueError: A row of this call, or of one before it, is refused: nothing from
-                that sequence on was applied.
-        """
-        return self._raw.send(sequence, *_frames.rows_of(frame, entity, time, columns))
-
-    def flush(self):
-        """Waits until everything is acknowledged; gives the last sequence that is applied."""
-        return self._raw.flush()
-
-    def last(self):
-        """The last sequence known to be applied, durable with its rows; None before the first."""
-        return self._raw.last()
-
-
-class Producer(_ProducerCalls):
-    """An ordered writer of one view whose rows count exactly once. Each write carries the
-    producer's id and a sequence that grows; what is lost on the way is sent again, in order.
-    A program that starts again hands over the same writes again, or goes on behind
-    :meth:`last`. ``with`` flushes where the block ends."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            self.flush()
-
-
-class AsyncProducer(_ProducerCalls):
-    """As :class:`Producer`; its calls are awaited."""
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, kind, *_):
-        if kind is None:
-            await self.flush()
-
-
 Client._job_class, Client._producer_class = Job, Producer
 AsyncClient._job_class, AsyncClient._producer_class = AsyncJob, AsyncProducer
 
@@ -778,15 +584,6 @@ def _first(replies):
 
 def _nothing(replies):
     return None
-
-
-def _plain(partial):
-    """NumPy's scalars and arrays as Python's own, which JSON can write."""
-    if isinstance(partial, dict):
-        return {name: _plain(item) for name, item in partial.items()}
-    if isinstance(partial, (list, tuple)):
-        return [_plain(item) for item in partial]
-    return partial.tolist() if isinstance(partial, (np.generic, np.ndarray)) else partial
 
 
 def _tile(names, reply):

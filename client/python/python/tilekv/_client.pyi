@@ -1,12 +1,13 @@
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
 from ._result import WindowResult
+from ._types import Seal, Tile, ViewInfo
+from ._writers import AsyncJob, AsyncProducer, Job, Producer
 
 _Key: TypeAlias = str | bytes | int | np.integer[Any]
 _Entity: TypeAlias = _Key | tuple[_Key, ...]
@@ -26,29 +27,6 @@ _Stamp: TypeAlias = tuple[str | bytes, int]
 _After: TypeAlias = int | Literal["-"]
 _Argument: TypeAlias = str | bytes | int
 _Reply: TypeAlias = Any
-
-@dataclass(frozen=True)
-class Tile:
-    start: int
-    partials: dict[str, Any]
-
-@dataclass(frozen=True)
-class Seal:
-    start: int
-    end: int
-    made_at: int
-
-@dataclass(frozen=True)
-class ViewInfo:
-    definition: dict[str, Any]
-    entities: int
-    tiles: int
-    bytes: int
-    seals: list[Seal]
-    newest_event: int | None
-    seal_lag: int | None
-    late_dropped: int
-    too_old: int
 
 class Client:
     def __init__(
@@ -71,6 +49,14 @@ class Client:
     def commands(
         self, commands: Iterable[Iterable[_Argument]], *, again: bool = ...
     ) -> list[_Reply]: ...
+    def gather(
+        self,
+        reads: Iterable[Mapping[str, Any]] = ...,
+        commands: Iterable[Iterable[_Argument]] = ...,
+        *,
+        again: bool = ...,
+        then: Callable[[Any], Any] | None = ...,
+    ) -> Any: ...
     def create_view(
         self,
         view: str,
@@ -222,51 +208,6 @@ class Client:
         /,
     ) -> None: ...
 
-class Job:
-    @property
-    def id(self) -> str | None: ...
-    def begin(self) -> Self: ...
-    def write(
-        self,
-        frame: _Frame,
-        *,
-        entity: str | Sequence[str] = ...,
-        time: str = ...,
-        columns: Iterable[str] | None = ...,
-    ) -> int: ...
-    def write_tiles(self, tiles: Iterable[tuple[_Entity, _Time, Mapping[str, Any]]]) -> int: ...
-    def commit(self, rows: int | None = ...) -> int: ...
-    def abort(self) -> None: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None: ...
-
-class Producer:
-    def send(
-        self,
-        sequence: int,
-        frame: _Frame,
-        *,
-        entity: str | Sequence[str] = ...,
-        time: str = ...,
-        columns: Iterable[str] | None = ...,
-    ) -> bool: ...
-    def flush(self) -> int | None: ...
-    def last(self) -> int | None: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None: ...
-
 class AsyncClient:
     def __init__(
         self,
@@ -288,6 +229,14 @@ class AsyncClient:
     async def commands(
         self, commands: Iterable[Iterable[_Argument]], *, again: bool = ...
     ) -> list[_Reply]: ...
+    async def gather(
+        self,
+        reads: Iterable[Mapping[str, Any]] = ...,
+        commands: Iterable[Iterable[_Argument]] = ...,
+        *,
+        again: bool = ...,
+        then: Callable[[Any], Any] | None = ...,
+    ) -> Any: ...
     async def create_view(
         self,
         view: str,
@@ -430,51 +379,6 @@ class AsyncClient:
         allow_empty: bool = ...,
         seal: bool = ...,
     ) -> AsyncJob: ...
-    async def __aenter__(self) -> Self: ...
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None: ...
-
-class AsyncJob:
-    @property
-    def id(self) -> str | None: ...
-    async def begin(self) -> Self: ...
-    async def write(
-        self,
-        frame: _Frame,
-        *,
-        entity: str | Sequence[str] = ...,
-        time: str = ...,
-        columns: Iterable[str] | None = ...,
-    ) -> int: ...
-    async def write_tiles(self, tiles: Iterable[tuple[_Entity, _Time, Mapping[str, Any]]]) -> int: ...
-    async def commit(self, rows: int | None = ...) -> int: ...
-    async def abort(self) -> None: ...
-    async def __aenter__(self) -> Self: ...
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None: ...
-
-class AsyncProducer:
-    async def send(
-        self,
-        sequence: int,
-        frame: _Frame,
-        *,
-        entity: str | Sequence[str] = ...,
-        time: str = ...,
-        columns: Iterable[str] | None = ...,
-    ) -> bool: ...
-    async def flush(self) -> int | None: ...
-    async def last(self) -> int | None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
         self,

@@ -141,7 +141,8 @@ class Column:
     def _lists(self) -> list[Any]:
         raw = self._raw
         if raw.kind == "strs":
-            ends, texts = _numbers(raw.words, np.int32).tolist(), bytes(memoryview(_some(raw.texts)))
+            ends = _numbers(raw.words, np.int32).tolist()
+            texts = bytes(memoryview(_some(raw.texts)))
             pairs = zip(ends[:-1], ends[1:], strict=True)
             items: list[Any] = [texts[start:end].decode() for start, end in pairs]
         else:
