@@ -3,10 +3,12 @@
 
 mod connection;
 mod cursor;
+mod diagnostics;
 mod job;
 mod seal;
 mod server;
 mod service;
+mod subcommand;
 mod table;
 mod tile;
 mod transaction;
@@ -19,13 +21,16 @@ use tilekv_tile::Name;
 pub use connection::{
     ClientCommand, ConnectionCommand, Credentials, Hello, KillFilter, KillForm, ReplyMode, Switch,
 };
+pub use diagnostics::{DiagnosticsCommand, LatencyCommand, MemoryCommand, SlowLogCommand};
 pub(crate) use job::check_job_tile;
 pub use job::{JobBegin, JobCommand, JobCommit, JobContent, JobMode, JobPut, JobTile};
 pub use seal::{SealCommand, SealRange};
 pub use server::{CommandQuery, ConfigCommand, ServerCommand, ShutdownMode};
 pub(crate) use service::check_key_count;
 pub use service::{ServiceCommand, ServiceRead};
-pub use table::{CommandFlag, CommandSpec, KeyPositions, command_reply, commands, find_command};
+pub use table::{
+    CommandFlag, CommandId, CommandSpec, KeyPositions, command_reply, commands, find_command,
+};
 pub use tile::{EventWrite, RequestShape, TileCommand, TileWrite, TileWriteMode, WriteLane};
 pub(crate) use tile::{check_producer_id, refused_write};
 pub use transaction::TransactionCommand;
@@ -43,6 +48,8 @@ pub enum Command {
     Connection(ConnectionCommand),
     /// The server itself.
     Server(ServerCommand),
+    /// What the server has noted about its work.
+    Diagnostics(DiagnosticsCommand),
     /// Queues of commands.
     Transaction(TransactionCommand),
     /// View definitions.
@@ -79,11 +86,31 @@ pub struct CommandError {
     pub reply: ErrorReply,
     /// The producer's write that this refuses, if it is one.
     pub refused: Option<Box<RefusedWrite>>,
+    /// How far the arguments were understood.
+    pub stage: ErrorStage,
+}
+
+/// How far arguments were understood before they were refused. In a transaction the difference
+/// shows: EXEC runs nothing after [`ErrorStage::Name`], and answers [`ErrorStage::Content`] in the
+/// place of the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorStage {
+    /// No command or subcommand has that name and that number of arguments.
+    Name,
+    /// The command is known; an argument is wrong.
+    Content,
+}
+
+impl CommandError {
+    /// No command or subcommand has that name and that number of arguments.
+    fn of_name(reply: ErrorReply) -> Self {
+        Self { reply, refused: None, stage: ErrorStage::Name }
+    }
 }
 
 impl From<ErrorReply> for CommandError {
     fn from(reply: ErrorReply) -> Self {
-        Self { reply, refused: None }
+        Self { reply, refused: None, stage: ErrorStage::Content }
     }
 }
 
@@ -97,22 +124,30 @@ impl Command {
     /// Reads a command. The grammar is that of docs/protocol.md; names of commands and keywords
     /// are taken in either case.
     pub fn from_arguments(arguments: &Arguments) -> Result<Self, CommandError> {
+        Self::read(arguments).1
+    }
+
+    /// Reads a command like [`Command::from_arguments`], and tells which row of the table of
+    /// commands has its name, also where the arguments are refused.
+    pub fn read(arguments: &Arguments) -> (Option<CommandId>, Result<Self, CommandError>) {
         let Some(name) = arguments.get(0) else {
-            return Err(ErrorReply::usage("empty command").into());
+            return (None, Err(CommandError::of_name(ErrorReply::usage("empty command"))));
         };
-        let Some(spec) = find_command(name) else {
-            return Err(unknown_command(arguments).into());
+        let Some(id) = CommandId::find(name) else {
+            return (None, Err(CommandError::of_name(unknown_command(arguments))));
         };
+        let spec = id.spec();
         if !spec.takes(arguments.len()) {
-            return Err(wrong_arity(spec.name).into());
+            return (Some(id), Err(wrong_arity(spec.name)));
         }
-        (spec.parse)(&mut Cursor::new(arguments, spec))
+        (Some(id), (spec.parse)(&mut Cursor::new(arguments, spec)))
     }
 }
 
 /// Redis's words for a name or subcommand called with too few or too many arguments.
-fn wrong_arity(name: &str) -> ErrorReply {
-    ErrorReply::usage(format!("wrong number of arguments for '{name}' command"))
+fn wrong_arity(name: &str) -> CommandError {
+    let sentence = format!("wrong number of arguments for '{name}' command");
+    CommandError::of_name(ErrorReply::usage(sentence))
 }
 
 /// Redis's words, which clients match to find out what a server can do.

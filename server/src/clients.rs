@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use tilekv_protocol::CommandId;
 
 use crate::delivery::{ConnectionId, Delivery, Mailbox};
 
@@ -27,6 +28,8 @@ pub(crate) struct Client {
     pub(crate) active_ms: AtomicI64,
     /// Commands that it has sent.
     pub(crate) commands: AtomicU64,
+    /// Position of the command that it sent last, plus one.
+    pub(crate) last_command: AtomicUsize,
     /// Bytes of replies that wait for it.
     pub(crate) output_bytes: AtomicUsize,
     /// Guards what the client says about itself.
@@ -89,6 +92,7 @@ impl Clients {
             connected_ms: now_ms,
             active_ms: AtomicI64::new(now_ms),
             commands: AtomicU64::new(0),
+            last_command: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             about: Mutex::new(About { protocol: "resp2", ..About::default() }),
         });
@@ -150,10 +154,12 @@ impl Client {
         let age_s = (now_ms - self.connected_ms) / 1000;
         let idle_s = (now_ms - self.active_ms.load(Ordering::Relaxed)) / 1000;
         let resp = if about.protocol == "resp3" { 3 } else { 2 };
+        let command = self.last_command.load(Ordering::Relaxed).checked_sub(1);
+        let command = command.and_then(CommandId::at).map_or("NULL", |id| id.spec().name);
         format!(
             "id={} addr={} laddr={} fd=-1 name={} age={age_s} idle={idle_s} flags=N db=0 sub=0 \
              psub=0 ssub=0 multi=-1 watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
-             obl=0 oll=0 omem={} tot-mem=0 events=r cmd=NULL user=default redir=-1 resp={resp} \
+             obl=0 oll=0 omem={} tot-mem=0 events=r cmd={command} user=default redir=-1 resp={resp} \
              lib-name={} lib-ver={} tot-cmds={} proto={}",
             self.id,
             self.peer,

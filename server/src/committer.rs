@@ -24,6 +24,8 @@ use crate::write_queue::{QueuedWrite, WriteBatch};
 /// Orders to the committer beside writes.
 #[derive(Debug)]
 pub(crate) enum Order {
+    /// Sync what is written.
+    Sync,
     /// Commit what waits, sync and end.
     Stop,
 }
@@ -127,8 +129,10 @@ impl Committer {
                     self.turn(batch);
                 }
                 recv(orders) -> order => {
-                    let (Ok(Order::Stop) | Err(_)) = order;
-                    return self.stop();
+                    match order {
+                        Ok(Order::Sync) => self.sync(),
+                        Ok(Order::Stop) | Err(_) => return self.stop(),
+                    }
                 }
                 recv(finished) -> result => {
                     let Ok(result) = result else { return self.stop() };

@@ -25,7 +25,7 @@ use crate::limits::{
     FREE_BUFFER_BYTES, LINGER_MS_MAX, READ_CHUNK_BYTES, READ_COUNT_PER_TURN_MAX,
     READ_SPACE_BYTES_MIN, WRITE_TURN_BYTES_MAX,
 };
-use crate::session::Session;
+use crate::session::{Session, Transaction};
 use crate::worker::Worker;
 
 /// A connection and all its state.
@@ -192,10 +192,22 @@ impl Connection {
                 Delivery::Job(outcome) => {
                     self.face.deliver_job(&mut self.exchange, turn, outcome);
                 }
+                Delivery::Line(line) => self.show(&line),
                 Delivery::Kill => self.is_killed = true,
             }
         }
         self.deliveries = deliveries;
+    }
+
+    /// Writes a line of MONITOR. A client that does not read what it asked to see is closed.
+    fn show(&mut self, line: &[u8]) {
+        if !self.worker.shared.monitors.has(self.exchange.session.client.id) {
+            return;
+        }
+        let output = &mut self.exchange.output;
+        output.open().extend_from_slice(line);
+        output.end_reply();
+        self.is_killed |= self.worker.shared.config.output_bytes_max < output.len();
     }
 
     /// Runs the commands that have arrived, as far as budgets and the turn allow.
@@ -348,7 +360,8 @@ impl Connection {
     }
 
     fn buffered_bytes(&self) -> usize {
-        let held_bytes = self.face.held_bytes();
+        let queued_bytes = self.exchange.session.transaction.as_ref().map_or(0, Transaction::bytes);
+        let held_bytes = self.face.held_bytes() + queued_bytes;
         self.input.len() + self.exchange.output.len() + held_bytes
     }
 

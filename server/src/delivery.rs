@@ -3,8 +3,9 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use tilekv_engine::Outcome;
-use tilekv_protocol::{ErrorReply, ProtocolError, Reply};
+use tilekv_protocol::{CommandId, ErrorReply, ProtocolError, Reply};
 use tilekv_tile::Answers;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -22,6 +23,8 @@ pub(crate) enum Delivery {
     Slow(SlowOutcome),
     /// What became of work on a job.
     Job(JobOutcome),
+    /// A line of MONITOR, as it is written.
+    Line(Bytes),
     /// Close the connection.
     Kill,
 }
@@ -95,6 +98,8 @@ pub(crate) struct Tag {
     /// The request id of a native frame; in RESP, where order tells, 0, or the number of work on a
     /// job.
     pub(crate) request: u64,
+    /// The command, if it came as one.
+    pub(crate) command: Option<CommandId>,
     /// The family of the command.
     pub(crate) family: Family,
     /// How a write is answered.

@@ -2,13 +2,14 @@
 //! the slow worker. One file per family, one short function per command.
 
 mod about_connection;
+mod about_diagnostics;
 mod about_server;
 mod configuration;
 mod info;
 pub(crate) mod jobs;
 pub(crate) mod scan;
 mod services;
-mod transactions;
+pub(crate) mod transactions;
 mod views;
 mod windows;
 pub(crate) mod writes;
@@ -25,12 +26,12 @@ use crate::cold_reads::ColdWork;
 use crate::family::Family;
 use crate::job_queue::JobWork;
 use crate::plans::Plans;
+use crate::received::Received;
 use crate::refuse;
 use crate::session::Session;
 use crate::shared::Shared;
 
 pub(crate) use about_connection::authenticate;
-pub(crate) use transactions::note_refusal;
 pub(crate) use windows::engine_time;
 
 use scan::Scan;
@@ -63,7 +64,7 @@ pub(crate) enum Action {
     /// A job worker answers.
     Job(JobId, JobWork),
     /// An array of the answers of these commands, run back to back.
-    Transaction(Vec<Command>),
+    Transaction(Vec<Received>),
 }
 
 /// The answer of a command, or why it is refused.
@@ -78,13 +79,10 @@ pub(crate) fn dispatch(
     if !session.authenticated && !is_allowed_before_authentication(&command) {
         return Err(refuse::no_auth());
     }
-    let command = match transactions::queue(session, command)? {
-        transactions::Queued::Run(command) => command,
-        transactions::Queued::Waits => return Ok(Action::Reply(Reply::Simple("QUEUED".into()))),
-    };
     match command {
         Command::Connection(command) => about_connection::run(context, session, command),
         Command::Server(command) => about_server::run(context, session, command),
+        Command::Diagnostics(command) => about_diagnostics::run(context, session, command),
         Command::Transaction(command) => transactions::run(session, command),
         Command::View(command) => views::run(context, command),
         Command::Tile(command) => tile(context, command),
@@ -112,6 +110,7 @@ pub(crate) fn is_write(session: &Session, command: &Command) -> bool {
         }
         Command::Connection(_)
         | Command::Server(_)
+        | Command::Diagnostics(_)
         | Command::Transaction(_)
         | Command::Window(_)
         | Command::Job(_) => false,
@@ -136,7 +135,7 @@ pub(crate) fn is_job_work(session: &Session, command: &Command) -> bool {
 pub(crate) fn family(command: &Command) -> Family {
     match command {
         Command::Connection(_) | Command::Transaction(_) => Family::Connection,
-        Command::Server(_) => Family::Server,
+        Command::Server(_) | Command::Diagnostics(_) => Family::Server,
         Command::View(_) => Family::View,
         Command::Service(ServiceCommand::Read(_)) => Family::Window,
         Command::Service(_) => Family::View,

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use tilekv_engine::{JobId, Write};
-use tilekv_protocol::{ErrorReply, ProtocolError, RefusedWrite, Reply};
+use tilekv_protocol::{CommandId, ErrorReply, ProtocolError, RefusedWrite, Reply};
 
 use crate::cold_reads::{ColdRead, ColdWork};
 use crate::delivery::{AnswerForm, JobAnswer, Tag};
@@ -48,6 +48,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) thread: usize,
     /// When the commands of this turn were read from the socket.
     pub(crate) started: Instant,
+    lapped: Cell<Instant>,
     commands: Cell<u32>,
     looks: Cell<u32>,
     tally: [Cell<(u64, u64)>; FAMILY_COUNT],
@@ -58,7 +59,16 @@ impl<'a> Turn<'a> {
     pub(crate) fn new(context: Context<'a>, metrics: &'a ThreadMetrics, thread: usize) -> Self {
         let tally = std::array::from_fn(|_| Cell::new((0, 0)));
         let (commands, looks) = (Cell::new(0), Cell::new(0));
-        Self { context, metrics, thread, started: Instant::now(), commands, looks, tally }
+        let started = Instant::now();
+        let lapped = Cell::new(started);
+        Self { context, metrics, thread, started, lapped, commands, looks, tally }
+    }
+
+    /// The time since the last lap, or since the turn began: commands of a turn run back to back,
+    /// so one look at the clock times each of them.
+    pub(crate) fn lap(&self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(self.lapped.replace(now))
     }
 
     /// Counts a command that was answered in this turn.
@@ -268,6 +278,6 @@ pub(crate) fn command_bytes(arguments: &tilekv_protocol::Arguments) -> usize {
 }
 
 /// The tag of a command on a RESP connection, where order tells replies apart.
-pub(crate) fn resp_tag(family: Family) -> Tag {
-    Tag { request: 0, family, form: AnswerForm::Reply }
+pub(crate) fn resp_tag(command: Option<CommandId>, family: Family) -> Tag {
+    Tag { request: 0, command, family, form: AnswerForm::Reply }
 }

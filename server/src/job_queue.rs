@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn request(number: u64, connection: ConnectionId) -> JobRequest {
-        let tag = Tag { request: 0, family: Family::Job, form: AnswerForm::Reply };
+        let tag = Tag { request: 0, command: None, family: Family::Job, form: AnswerForm::Reply };
         let (thread, bytes, started) = (0, 10, Instant::now());
         let (job, work) = (job(number), JobWork::Abort);
         JobRequest { thread, connection, tag, bytes, started, job, work }

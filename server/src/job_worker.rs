@@ -118,7 +118,7 @@ impl JobWorker {
 
     /// Waits for the committer, so that the next command on the job finds it published or open.
     fn publish(&mut self, sealed: SealedJob) -> WriteResult {
-        let tag = crate::exchange::resp_tag(crate::family::Family::Job);
+        let tag = crate::exchange::resp_tag(None, crate::family::Family::Job);
         self.shared.write_queue.send(WriteBatch {
             thread: self.index,
             connection: 0,

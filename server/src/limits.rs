@@ -31,7 +31,7 @@ pub(crate) const WRITE_TURN_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const HELD_COMMAND_COUNT_MAX: usize = 4096;
 
 /// Commands between `MULTI` and `EXEC`.
-pub(crate) const TRANSACTION_COMMAND_COUNT_MAX: usize = 65_536;
+pub(crate) const TRANSACTION_COMMAND_COUNT_MAX: usize = 1 << 20;
 
 /// Producers of one connection that may be in the refused state at the same time.
 pub(crate) const REFUSED_PRODUCER_COUNT_MAX: usize = 65_536;
@@ -107,6 +107,18 @@ pub(crate) const ANSWER_VALUE_COUNT_KEPT_MAX: usize = 65_536;
 
 /// Tiles that a TILE.RANGE may span to be answered on the network thread.
 pub(crate) const INLINE_RANGE_TILE_COUNT_MAX: i64 = 1024;
+
+/// Arguments of a command that the slow log keeps.
+pub(crate) const SLOW_LOG_ARGUMENT_COUNT_MAX: usize = 32;
+
+/// Bytes of an argument that the slow log keeps.
+pub(crate) const SLOW_LOG_ARGUMENT_BYTES_MAX: usize = 128;
+
+/// Entries that `slowlog-max-len` may ask for.
+pub(crate) const SLOW_LOG_ENTRY_COUNT_MAX: usize = 65_536;
+
+/// Samples of one latency event.
+pub(crate) const LATENCY_SAMPLE_COUNT_MAX: usize = 160;
 
 /// Plans that one native connection may have prepared.
 pub(crate) const PREPARED_PLAN_COUNT_MAX: usize = 4096;

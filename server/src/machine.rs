@@ -48,6 +48,11 @@ pub(crate) fn cpu_seconds() -> (f64, f64) {
     (next(), next())
 }
 
+/// Bytes of memory that this process may use: the machine's, or its control group's.
+pub(crate) fn memory_total() -> usize {
+    memory_bytes()
+}
+
 fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

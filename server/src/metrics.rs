@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
+use tilekv_protocol::{CommandId, commands};
 use tilekv_tile::Name;
 
 use crate::family::{FAMILY_COUNT, Family};
+use crate::statistics::CommandStatistics;
 
 /// How a command ended, as far as counting goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,16 @@ pub(crate) struct ThreadMetrics {
     /// Connections closed because a command did not arrive in time.
     pub(crate) timeouts: Counter,
     families: [FamilyMetrics; FAMILY_COUNT],
+    /// In the order of the table of commands.
+    commands: Box<[CommandMetrics]>,
+}
+
+/// Counters of one command on one thread.
+#[derive(Debug, Default)]
+struct CommandMetrics {
+    calls: Counter,
+    refused: Counter,
+    time_ns: Counter,
 }
 
 /// Counters of one family of commands on one thread.
@@ -141,6 +153,18 @@ impl Metrics {
         self.sum(|thread| thread.families[family.index()].counter(ending))
     }
 
+    /// Counts of one command over all network threads.
+    pub(crate) fn command(&self, id: CommandId) -> CommandStatistics {
+        let sum = |counter: fn(&CommandMetrics) -> &Counter| -> u64 {
+            self.threads.iter().map(|thread| counter(&thread.commands[id.index()]).get()).sum()
+        };
+        CommandStatistics {
+            calls: sum(|counts| &counts.calls),
+            refused: sum(|counts| &counts.refused),
+            time: Duration::from_nanos(sum(|counts| &counts.time_ns)),
+        }
+    }
+
     /// Latencies of one family over all network threads.
     pub(crate) fn latency(&self, family: Family) -> LatencySnapshot {
         let mut total = LatencySnapshot::empty();
@@ -161,6 +185,17 @@ impl ThreadMetrics {
             busy: Counter::default(),
             timeouts: Counter::default(),
             families: std::array::from_fn(|_| FamilyMetrics::default()),
+            commands: commands().iter().map(|_| CommandMetrics::default()).collect(),
+        }
+    }
+
+    /// Counts one command that took so long.
+    pub(crate) fn count_command(&self, id: CommandId, ending: Ending, time: Duration) {
+        let counts = &self.commands[id.index()];
+        counts.calls.add(1);
+        counts.time_ns.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        if ending == Ending::Refused {
+            counts.refused.add(1);
         }
     }
 

@@ -13,8 +13,8 @@ use tilekv_protocol::native::{
     parse_preamble,
 };
 use tilekv_protocol::{
-    Arguments, Command, CommandError, ConnectionCommand, Credentials, ErrorReply, JobPut,
-    ProtocolError, Reply, TileCommand, check_answer_size,
+    Arguments, Command, CommandError, ConnectionCommand, Credentials, DiagnosticsCommand,
+    ErrorReply, JobPut, ProtocolError, Reply, TileCommand, check_answer_size,
 };
 use tilekv_tile::Answers;
 
@@ -29,6 +29,7 @@ use crate::job_queue::JobWork;
 use crate::limits::PREPARED_PLAN_COUNT_MAX;
 use crate::metrics::Ending;
 use crate::plans::Shape;
+use crate::received;
 use crate::refuse;
 use crate::shared::Shared;
 use crate::write_queue::ENTRY_BYTES;
@@ -71,7 +72,7 @@ impl NativeFace {
         match Request::decode(&frame, limits) {
             Ok(request) => self.run(exchange, turn, frame.request_id, request, bytes),
             Err(RequestError::Malformed(error)) => return Err(error),
-            Err(RequestError::Refused(CommandError { reply, refused })) => {
+            Err(RequestError::Refused(CommandError { reply, refused, .. })) => {
                 if let Some(refused) = refused {
                     exchange.note_refused_write(*refused);
                 }
@@ -183,7 +184,7 @@ impl NativeFace {
         bytes: usize,
     ) {
         let family = family(&request);
-        let tag = Tag { request: id, family, form: AnswerForm::Applied };
+        let tag = Tag { request: id, command: None, family, form: AnswerForm::Applied };
         let done = match request {
             _ if !exchange.session.authenticated && !opens(&request) => Err(refuse::no_auth()),
             Request::Hello(hello) => Self::hello(exchange, turn, id, hello),
@@ -395,9 +396,10 @@ impl NativeFace {
         arguments: &Arguments,
     ) {
         let bytes = exchange::command_bytes(arguments);
-        let command = match Command::from_arguments(arguments) {
+        let (command_id, parsed) = Command::read(arguments);
+        let command = match parsed {
             Ok(command) => command,
-            Err(CommandError { reply, refused }) => {
+            Err(CommandError { reply, refused, .. }) => {
                 if let Some(refused) = refused {
                     exchange.note_refused_write(*refused);
                 }
@@ -407,7 +409,8 @@ impl NativeFace {
             }
         };
         let family = dispatch::family(&command);
-        let tag = Tag { request: id, family, form: AnswerForm::Reply };
+        let tag = Tag { request: id, command: command_id, family, form: AnswerForm::Reply };
+        received::note_start(turn, &exchange.session.client, command_id, arguments);
         if let Err(error) = self.run_command(exchange, turn, tag, command, bytes) {
             turn.count(family, Ending::Refused);
             respond(exchange, id, &Response::refusal(error));
@@ -427,7 +430,11 @@ impl NativeFace {
         }
         match dispatch::dispatch(&turn.context, &mut exchange.session, command)? {
             Action::Reply(reply) => {
-                turn.count(tag.family, exchange::ending(&reply));
+                let ending = exchange::ending(&reply);
+                turn.count(tag.family, ending);
+                if let Some(id) = tag.command {
+                    turn.metrics.count_command(id, ending, turn.lap());
+                }
                 respond(exchange, tag.request, &value(reply));
             }
             Action::Silence | Action::Transaction(_) => {
@@ -467,6 +474,7 @@ fn belongs_to_resp(command: &Command) -> bool {
                     | ConnectionCommand::Reset
                     | ConnectionCommand::Client(tilekv_protocol::ClientCommand::Reply(_))
             )
+            | Command::Diagnostics(DiagnosticsCommand::Monitor)
     )
 }
 

@@ -7,14 +7,17 @@ use std::io::Write as _;
 
 use bytes::{BufMut, BytesMut};
 use tilekv_protocol::resp::{RequestParser, encode_reply};
-use tilekv_protocol::{Command, CommandError, ErrorReply, ProtocolError, Reply};
+use tilekv_protocol::{
+    Arguments, Command, CommandError, CommandId, ErrorReply, ErrorStage, ProtocolError, Reply,
+};
 
 use crate::delivery::{JobOutcome, SlowOutcome, SlowReply, Tag, WriteOutcomes};
-use crate::dispatch::{self, Action};
+use crate::dispatch::{self, Action, transactions};
 use crate::exchange::{self, Exchange, Turn};
 use crate::family::Family;
 use crate::limits::HELD_COMMAND_COUNT_MAX;
 use crate::metrics::Ending;
+use crate::received::{self, Received};
 use crate::session::Replies;
 
 /// The state of a RESP conversation.
@@ -24,6 +27,8 @@ pub(crate) struct RespFace {
     slots: VecDeque<Slot>,
     /// How many slots at the front are under way, all of one kind, or replies behind them.
     lead: usize,
+    /// The arguments of the writes under way, oldest first, and of the scan or cold read.
+    under_way: VecDeque<Arguments>,
     /// The number of the newest work on a job.
     newest_work: u64,
     held_bytes: usize,
@@ -37,20 +42,13 @@ enum Slot {
     /// So many writes that the committer will answer.
     Writes(usize),
     /// Work on a job, by its number, that a job worker will answer.
-    Job(u64),
+    Job(u64, Arguments),
     /// A reply that waits for those before it.
     Ready(Reply),
     /// A scan or a cold read that another thread will answer; nothing behind it runs.
     Scan,
     /// A command that has not run.
-    Held(Held),
-}
-
-/// A command as it was read, and the bytes that it holds.
-#[derive(Debug)]
-struct Held {
-    parsed: Result<Command, CommandError>,
-    bytes: usize,
+    Held(Received),
 }
 
 impl RespFace {
@@ -65,7 +63,8 @@ impl RespFace {
         let limits = &exchange.session.limits;
         let Some(arguments) = self.parser.parse(input, limits)? else { return Ok(false) };
         let bytes = exchange::command_bytes(&arguments);
-        self.take(exchange, turn, Held { parsed: Command::from_arguments(&arguments), bytes });
+        let (id, parsed) = Command::read(&arguments);
+        self.take(exchange, turn, Received { id, parsed, arguments, bytes });
         Ok(true)
     }
 
@@ -90,6 +89,7 @@ impl RespFace {
         for (tag, result) in delivered.outcomes {
             let (reply, ending) = exchange::write_reply(result);
             turn.metrics.record(tag.family, ending, 1, time);
+            self.note_end(exchange, turn, tag.command, (ending, time));
             self.end_write();
             emit(exchange, &reply);
             self.emit_ready(exchange);
@@ -109,8 +109,9 @@ impl RespFace {
         let SlowReply::Reply(reply) = delivered.reply else {
             unreachable!("columns answer native frames only")
         };
-        let ending = exchange::ending(&reply);
-        turn.metrics.record(delivered.tag.family, ending, 1, delivered.started.elapsed());
+        let (ending, time) = (exchange::ending(&reply), delivered.started.elapsed());
+        turn.metrics.record(delivered.tag.family, ending, 1, time);
+        self.note_end(exchange, turn, delivered.tag.command, (ending, time));
         emit(exchange, &reply);
     }
 
@@ -126,13 +127,18 @@ impl RespFace {
         let Ok((reply, ending)) = exchange::job_reply(answer) else {
             unreachable!("arguments are not malformed")
         };
-        turn.metrics.record(tag.family, ending, 1, started.elapsed());
+        let time = started.elapsed();
+        turn.metrics.record(tag.family, ending, 1, time);
         let is_answered =
-            |slot: &&mut Slot| matches!(slot, Slot::Job(work) if *work == tag.request);
+            |slot: &&mut Slot| matches!(slot, Slot::Job(work, _) if *work == tag.request);
         let Some(slot) = self.slots.iter_mut().find(is_answered) else {
             unreachable!("work on a job keeps its place until it is answered")
         };
-        *slot = Slot::Ready(reply);
+        let Slot::Job(_, arguments) = std::mem::replace(slot, Slot::Ready(reply)) else {
+            unreachable!("the slot was looked at just now")
+        };
+        let client = &exchange.session.client;
+        received::note_end(turn, client, tag.command, &arguments, (ending, time));
         self.emit_ready(exchange);
     }
 
@@ -172,7 +178,7 @@ impl RespFace {
         self.held_bytes
     }
 
-    fn take(&mut self, exchange: &mut Exchange, turn: &Turn<'_>, held: Held) {
+    fn take(&mut self, exchange: &mut Exchange, turn: &Turn<'_>, held: Received) {
         let nothing_is_held = self.lead == self.slots.len();
         if nothing_is_held && self.may_join(exchange, &held) {
             self.run(exchange, turn, held);
@@ -184,29 +190,49 @@ impl RespFace {
 
     /// Whether a command may run while the lead is under way: only one of the same kind may, and
     /// what is in the lead is of one kind.
-    fn may_join(&self, exchange: &Exchange, held: &Held) -> bool {
+    fn may_join(&self, exchange: &Exchange, held: &Received) -> bool {
         let Ok(command) = &held.parsed else { return self.lead == 0 };
         match self.slots.front().filter(|_| self.lead > 0) {
             None => true,
-            Some(Slot::Job(_)) => dispatch::is_job_work(&exchange.session, command),
+            Some(Slot::Job(..)) => dispatch::is_job_work(&exchange.session, command),
             Some(_) => dispatch::is_write(&exchange.session, command),
         }
     }
 
-    /// Runs a command whose place is right behind the lead.
-    fn run(&mut self, exchange: &mut Exchange, turn: &Turn<'_>, held: Held) {
+    /// Runs a command whose place is right behind the lead, or puts it into a transaction.
+    fn run(&mut self, exchange: &mut Exchange, turn: &Turn<'_>, held: Received) {
         if exchange.session.closing {
             return;
         }
-        let Held { parsed, bytes } = held;
+        if transactions::takes(&exchange.session, &held) {
+            return self.queue(exchange, turn, held);
+        }
+        let Received { id, parsed, arguments, bytes } = held;
         match parsed {
-            Ok(command) => self.run_command(exchange, turn, command, bytes),
-            Err(CommandError { reply, refused }) => {
+            Ok(command) => {
+                received::note_start(turn, &exchange.session.client, id, &arguments);
+                self.run_command(exchange, turn, command, (id, arguments, bytes));
+            }
+            Err(CommandError { reply, refused, stage }) => {
                 if let Some(refused) = refused {
                     exchange.note_refused_write(*refused);
                 }
+                if stage == ErrorStage::Name {
+                    transactions::note_refusal(&mut exchange.session);
+                }
+                let noted = (Ending::Refused, turn.lap());
+                received::note_end(turn, &exchange.session.client, id, &arguments, noted);
                 self.refuse(exchange, turn, Family::Unknown, reply);
             }
+        }
+    }
+
+    fn queue(&mut self, exchange: &mut Exchange, turn: &Turn<'_>, held: Received) {
+        let family = held.parsed.as_ref().map_or(Family::Unknown, dispatch::family);
+        let bytes_max = turn.context.shared.config.connection_queue_bytes_max;
+        match transactions::queue(&mut exchange.session, held, bytes_max) {
+            Ok(()) => self.answer(exchange, Reply::Simple("QUEUED".into())),
+            Err(reply) => self.refuse(exchange, turn, family, reply),
         }
     }
 
@@ -215,47 +241,80 @@ impl RespFace {
         exchange: &mut Exchange,
         turn: &Turn<'_>,
         command: Command,
-        bytes: usize,
+        (id, arguments, bytes): (Option<CommandId>, Arguments, usize),
     ) {
         let family = dispatch::family(&command);
-        let tag = exchange::resp_tag(family);
+        let tag = exchange::resp_tag(id, family);
         let action = dispatch::dispatch(&turn.context, &mut exchange.session, command);
-        let submitted = action.and_then(|action| match action {
-            Action::Reply(reply) => {
-                turn.count(family, exchange::ending(&reply));
-                self.answer(exchange, reply);
-                Ok(())
+        let submitted = match action {
+            Ok(Action::Reply(reply)) => {
+                let noted = (exchange::ending(&reply), turn.lap());
+                turn.count(family, noted.0);
+                received::note_end(turn, &exchange.session.client, id, &arguments, noted);
+                return self.answer(exchange, reply);
             }
-            Action::Silence => {
-                turn.count(family, Ending::Answered);
-                Ok(())
-            }
+            Ok(action) => self.submit(exchange, turn, tag, action, (&arguments, bytes)),
+            Err(reply) => Err(reply),
+        };
+        if let Err(reply) = submitted {
+            let noted = (Ending::Refused, turn.lap());
+            received::note_end(turn, &exchange.session.client, id, &arguments, noted);
+            self.refuse(exchange, turn, family, reply);
+        }
+    }
+
+    /// Does what is not answered at once.
+    fn submit(
+        &mut self,
+        exchange: &mut Exchange,
+        turn: &Turn<'_>,
+        tag: Tag,
+        action: Action,
+        (arguments, bytes): (&Arguments, usize),
+    ) -> Result<(), ErrorReply> {
+        match action {
+            Action::Reply(_) => unreachable!("replies are answered by the caller"),
+            Action::Silence => turn.count(tag.family, Ending::Answered),
             Action::Write(write) => {
-                let submitted = exchange.submit(turn, tag, write, bytes);
-                submitted.map(|()| self.begin_write())
+                exchange.submit(turn, tag, write, bytes)?;
+                self.under_way.push_back(arguments.clone());
+                self.begin_write();
             }
             Action::Scan(scan) => {
-                let submitted = exchange.submit_scan(turn, tag, scan);
-                submitted.map(|()| self.slots.push_front(Slot::Scan))
+                exchange.submit_scan(turn, tag, scan)?;
+                self.under_way.push_back(arguments.clone());
+                self.slots.push_front(Slot::Scan);
+            }
+            Action::Cold(work) => {
+                exchange.submit_cold(turn, tag, work)?;
+                self.under_way.push_back(arguments.clone());
+                self.slots.push_front(Slot::Scan);
             }
             Action::Job(job, work) => {
                 let tag = Tag { request: self.newest_work + 1, ..tag };
-                let submitted = exchange.submit_job(turn, tag, (job, work), bytes);
-                submitted.map(|()| self.begin_work())
-            }
-            Action::Cold(work) => {
-                let submitted = exchange.submit_cold(turn, tag, work);
-                submitted.map(|()| self.slots.push_front(Slot::Scan))
+                exchange.submit_job(turn, tag, (job, work), bytes)?;
+                self.begin_work(arguments.clone());
             }
             Action::Transaction(commands) => {
-                turn.count(family, Ending::Answered);
+                turn.count(tag.family, Ending::Answered);
                 self.begin_transaction(exchange, commands);
-                Ok(())
             }
-        });
-        if let Err(reply) = submitted {
-            self.refuse(exchange, turn, family, reply);
         }
+        Ok(())
+    }
+
+    /// Notes the end of the oldest write, or of the scan or cold read.
+    fn note_end(
+        &mut self,
+        exchange: &Exchange,
+        turn: &Turn<'_>,
+        id: Option<CommandId>,
+        noted: (Ending, std::time::Duration),
+    ) {
+        let Some(arguments) = self.under_way.pop_front() else {
+            unreachable!("every write and scan under way left its arguments")
+        };
+        received::note_end(turn, &exchange.session.client, id, &arguments, noted);
     }
 
     fn refuse(
@@ -266,7 +325,6 @@ impl RespFace {
         reply: ErrorReply,
     ) {
         turn.count(family, Ending::Refused);
-        dispatch::note_refusal(&mut exchange.session);
         self.answer(exchange, Reply::Error(reply));
     }
 
@@ -291,9 +349,9 @@ impl RespFace {
         self.lead += 1;
     }
 
-    fn begin_work(&mut self) {
+    fn begin_work(&mut self, arguments: Arguments) {
         self.newest_work += 1;
-        self.slots.insert(self.lead, Slot::Job(self.newest_work));
+        self.slots.insert(self.lead, Slot::Job(self.newest_work, arguments));
         self.lead += 1;
     }
 
@@ -318,12 +376,11 @@ impl RespFace {
 
     /// EXEC runs with nothing under way; its commands take the place right in front of what
     /// follows them.
-    fn begin_transaction(&mut self, exchange: &mut Exchange, commands: Vec<Command>) {
+    fn begin_transaction(&mut self, exchange: &mut Exchange, commands: Vec<Received>) {
         emit_array_header(exchange, commands.len());
         for command in commands.into_iter().rev() {
-            let bytes = crate::write_queue::ENTRY_BYTES;
-            self.held_bytes += bytes;
-            self.slots.push_front(Slot::Held(Held { parsed: Ok(command), bytes }));
+            self.held_bytes += command.bytes;
+            self.slots.push_front(Slot::Held(command));
         }
     }
 

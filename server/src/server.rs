@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
+use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use tilekv_engine::disk::{Disk, RealDisk};
 use tilekv_engine::{Engine, EngineOptions, Jobs, Reader};
@@ -27,12 +28,16 @@ use crate::delivery::{Mailbox, Parcel};
 use crate::http::{self, Site};
 use crate::job_queue::JobQueue;
 use crate::job_worker;
+use crate::latency_events::LatencyEvents;
 use crate::lifecycle::Lifecycle;
 use crate::limits::{DRAIN_MS_MAX, JOB_WORKER_COUNT_MAX};
 use crate::listener::BoundSockets;
 use crate::metrics::Metrics;
+use crate::monitors::Monitors;
 use crate::shared::Shared;
 use crate::slow::{self, SlowQueue, SlowRequest};
+use crate::slow_log::SlowLog;
+use crate::tunables::Tunables;
 use crate::write_queue::WriteQueue;
 use crate::{durability, machine, memory, size, worker};
 
@@ -190,6 +195,11 @@ pub(crate) fn share(
         http_address,
         data_dir,
         run_id: format!("{:016x}{:016x}{:08x}", random_seed(), random_seed(), std::process::id()),
+        slow_log: SlowLog::default(),
+        latency_events: LatencyEvents::default(),
+        monitors: Monitors::default(),
+        tunables: Tunables::default(),
+        baseline: Mutex::default(),
         saved_ms: AtomicI64::new(clock.now_ms()),
         clock,
         metrics: Metrics::new(config.thread_count),

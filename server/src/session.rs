@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use tilekv_protocol::resp::RespVersion;
-use tilekv_protocol::{Command, Limits, ReplyMode};
+use tilekv_protocol::{Limits, ReplyMode};
 
 use crate::clients::Client;
 use crate::limits::TRANSACTION_COMMAND_COUNT_MAX;
+use crate::received::Received;
 use crate::shared::Shared;
 
 /// The state of one connection's conversation.
@@ -43,7 +44,8 @@ pub(crate) enum Replies {
 /// Commands between MULTI and EXEC.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    commands: Vec<Command>,
+    commands: Vec<Received>,
+    bytes: usize,
     /// Whether a command was refused, so that EXEC runs none.
     pub(crate) aborted: bool,
 }
@@ -72,6 +74,7 @@ impl Session {
     /// Makes the session as if it were new.
     pub(crate) fn reset(&mut self, shared: &Shared) {
         *self = Self::new(Arc::clone(&self.client), shared);
+        shared.monitors.remove(self.client.id);
         let mut about = self.client.about.lock();
         about.name.clear();
         about.protocol = "resp2";
@@ -106,18 +109,25 @@ impl Session {
 }
 
 impl Transaction {
-    /// Queues a command; false if there are too many.
-    pub(crate) fn push(&mut self, command: Command) -> bool {
-        if TRANSACTION_COMMAND_COUNT_MAX <= self.commands.len() {
+    /// Queues a command; false if there are too many, or they hold more than `bytes_max`.
+    pub(crate) fn push(&mut self, command: Received, bytes_max: usize) -> bool {
+        let bytes = self.bytes.saturating_add(command.bytes);
+        if TRANSACTION_COMMAND_COUNT_MAX <= self.commands.len() || bytes_max < bytes {
             self.aborted = true;
             return false;
         }
+        self.bytes = bytes;
         self.commands.push(command);
         true
     }
 
+    /// Bytes that the commands hold.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The commands in order.
-    pub(crate) fn into_commands(self) -> Vec<Command> {
+    pub(crate) fn into_commands(self) -> Vec<Received> {
         self.commands
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use parking_lot::Mutex;
 use tilekv_engine::{Jobs, Reader};
 
 use crate::budget::Budget;
@@ -14,9 +15,14 @@ use crate::cold_reads::ColdQueue;
 use crate::committer::Orders;
 use crate::config::Config;
 use crate::job_queue::JobQueue;
+use crate::latency_events::LatencyEvents;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
+use crate::monitors::Monitors;
 use crate::slow::SlowQueue;
+use crate::slow_log::SlowLog;
+use crate::statistics::Statistics;
+use crate::tunables::Tunables;
 use crate::write_queue::WriteQueue;
 
 /// The server's state.
@@ -56,6 +62,16 @@ pub(crate) struct Shared {
     pub(crate) buffers: Budget,
     /// Orders to the committer.
     pub(crate) orders: Orders,
+    /// Commands that took long.
+    pub(crate) slow_log: SlowLog,
+    /// Events that took long.
+    pub(crate) latency_events: LatencyEvents,
+    /// Who watches all commands.
+    pub(crate) monitors: Monitors,
+    /// Settings that change while the server runs.
+    pub(crate) tunables: Tunables,
+    /// Guards what INFO's counts stood at when CONFIG RESETSTAT was last said.
+    pub(crate) baseline: Mutex<Statistics>,
     /// When everything written was last known to be durable.
     pub(crate) saved_ms: AtomicI64,
 }

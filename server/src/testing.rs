@@ -135,6 +135,7 @@ impl Rig {
                     Delivery::Job(outcome) => {
                         self.face.deliver_job(&mut self.exchange, &turn, outcome);
                     }
+                    Delivery::Line(_) => panic!("nobody watches"),
                     Delivery::Kill => panic!("the committer wants the connection closed"),
                 }
             }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -158,6 +159,7 @@ impl Worker {
                 inbox.wake();
             }
             self.expire(Instant::now());
+            self.close_idle();
         }
     }
 
@@ -174,6 +176,19 @@ impl Worker {
                 inbox.expire(Expiry::Output);
             }
         }
+    }
+
+    /// Closes clients that have said nothing for longer than `timeout`.
+    fn close_idle(&self) {
+        let timeout_s = i64::try_from(self.shared.tunables.timeout_s()).unwrap_or(i64::MAX);
+        if timeout_s == 0 {
+            return;
+        }
+        let oldest_ms = self.shared.clock.now_ms().saturating_sub(timeout_s.saturating_mul(1000));
+        self.shared.clients.kill(|client| {
+            let is_idle = client.active_ms.load(Ordering::Relaxed) < oldest_ms;
+            client.thread == self.index && is_idle && !self.shared.monitors.has(client.id)
+        });
     }
 
     fn wake_all(&self) {
@@ -202,6 +217,7 @@ impl Worker {
     pub(crate) fn forget(&self, connection: ConnectionId) {
         self.inboxes.borrow_mut().remove(&connection);
         self.shared.clients.leave(connection);
+        self.shared.monitors.remove(connection);
     }
 
     /// Has a connection woken when memory may be free again.

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::cursor::{Cursor, is_keyword, parse_unsigned, quoted};
+use super::cursor::{Cursor, is_keyword, parse_unsigned};
+use super::subcommand::{
+    exactly, help, integer, not_an_integer, syntax_error, unknown_subcommand, wrong_count,
+};
 use super::table::{CommandFlag, CommandSpec, connection};
 use super::{Command, CommandError, wrong_arity};
 use crate::error::{ErrorCode, ErrorReply};
@@ -155,7 +158,7 @@ pub(super) const COMMANDS: [CommandSpec; 8] = [
 
 fn ping(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     if cursor.remaining() > 1 {
-        return Err(wrong_arity("ping").into());
+        return Err(wrong_arity("ping"));
     }
     let message = cursor.arguments().bytes(cursor.position());
     Ok(Command::Connection(ConnectionCommand::Ping(message)))
@@ -203,7 +206,7 @@ fn auth(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     let user = match cursor.remaining() {
         1 => None,
         2 => Some(cursor.required_bytes("the user")?),
-        _ => return Err(ErrorReply::usage("AUTH: expected AUTH [user] password").into()),
+        _ => return Err(syntax_error().into()),
     };
     let password = cursor.required_bytes("the password")?;
     Ok(Command::Connection(ConnectionCommand::Auth(Credentials { user, password })))
@@ -212,8 +215,8 @@ fn auth(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
 fn select(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     match parse_unsigned(cursor.required("the index")?) {
         Some(0) => Ok(Command::Connection(ConnectionCommand::Select)),
-        Some(_) => Err(ErrorReply::usage("DB index is out of range, the only one is 0").into()),
-        None => Err(ErrorReply::usage("value is not an integer or out of range").into()),
+        Some(_) => Err(ErrorReply::usage("DB index is out of range").into()),
+        None => Err(not_an_integer().into()),
     }
 }
 
@@ -238,36 +241,42 @@ fn client(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
         b"NO-EVICT" => client_switch(cursor, "no-evict").map(ClientCommand::NoEvict),
         b"NO-TOUCH" => client_switch(cursor, "no-touch").map(ClientCommand::NoTouch),
         b"KILL" => client_kill(cursor).map(ClientCommand::Kill),
-        _ => Err(unknown_subcommand(
-            "CLIENT",
-            name,
-            "ID, GETNAME, SETNAME, SETINFO, LIST, INFO, REPLY, NO-EVICT, NO-TOUCH or KILL",
-        )),
+        b"HELP" => return Ok(help(cursor, CLIENT_HELP)),
+        _ => Err(unknown_subcommand(cursor, name)),
     };
     Ok(Command::Connection(ConnectionCommand::Client(parsed?)))
 }
 
-/// Redis's words for a subcommand that does not exist, and ours for those that do.
-pub(super) fn unknown_subcommand(command: &str, name: &[u8], known: &str) -> ErrorReply {
-    let name = tilekv_tile::printable(name);
-    ErrorReply::usage(format!("unknown subcommand '{name}' of {command}, expected {known}"))
-}
+const CLIENT_HELP: &[&str] = &[
+    "GETNAME",
+    "    The name of this connection.",
+    "ID",
+    "    The number of this connection.",
+    "INFO",
+    "    This connection's line of LIST.",
+    "KILL <ip:port> | (ID <id> | ADDR <ip:port> | LADDR <ip:port> | TYPE <type> | USER <user> |",
+    "    MAXAGE <seconds> | SKIPME yes|no)..",
+    "    Closes connections.",
+    "LIST [TYPE <type> | ID <id>..]",
+    "    One line a connection.",
+    "NO-EVICT on|off, NO-TOUCH on|off",
+    "    Taken, without effect: no record is evicted.",
+    "REPLY on|off|skip",
+    "    Which commands are answered.",
+    "SETINFO LIB-NAME|LIB-VER <value>",
+    "    What the client library says about itself.",
+    "SETNAME <name>",
+    "    Names this connection.",
+];
 
-fn exactly(cursor: &Cursor<'_>, count: usize, subcommand: &str) -> Result<(), ErrorReply> {
-    if cursor.remaining() == count {
-        return Ok(());
-    }
-    Err(wrong_arity(&format!("{}|{subcommand}", cursor.spec().name)))
-}
-
-fn client_setname(cursor: &mut Cursor<'_>) -> Result<ClientCommand, ErrorReply> {
+fn client_setname(cursor: &mut Cursor<'_>) -> Result<ClientCommand, CommandError> {
     exactly(cursor, 1, "setname")?;
     let name = cursor.required_bytes("the name")?;
     check_client_text("Client names", &name)?;
     Ok(ClientCommand::SetName(name))
 }
 
-fn client_setinfo(cursor: &mut Cursor<'_>) -> Result<ClientCommand, ErrorReply> {
+fn client_setinfo(cursor: &mut Cursor<'_>) -> Result<ClientCommand, CommandError> {
     exactly(cursor, 2, "setinfo")?;
     let attribute = cursor.required("the attribute")?;
     let value = cursor.required_bytes("the value")?;
@@ -280,8 +289,7 @@ fn client_setinfo(cursor: &mut Cursor<'_>) -> Result<ClientCommand, ErrorReply> 
         return Ok(ClientCommand::SetLibraryVersion(value));
     }
     let found = tilekv_tile::printable(attribute);
-    let sentence = format!("Unrecognized option '{found}', expected LIB-NAME or LIB-VER");
-    Err(ErrorReply::usage(sentence))
+    Err(ErrorReply::usage(format!("Unrecognized option '{found}'")).into())
 }
 
 /// Names of clients stand in space-separated lines of CLIENT LIST.
@@ -293,64 +301,73 @@ fn check_client_text(what: &str, text: &[u8]) -> Result<(), ErrorReply> {
     Err(ErrorReply::usage(sentence))
 }
 
-fn client_list(cursor: &mut Cursor<'_>) -> Result<ClientCommand, ErrorReply> {
+fn client_list(cursor: &mut Cursor<'_>) -> Result<ClientCommand, CommandError> {
     let (mut kind, mut ids) = (None, None);
-    if cursor.take_keyword("TYPE") {
+    if cursor.remaining() == 2 && cursor.take_keyword("TYPE") {
         kind = Some(cursor.required_bytes("the type")?);
-    } else if cursor.take_keyword("ID") {
-        let mut list = vec![client_id(cursor)?];
-        while cursor.remaining() > 0 {
-            list.push(client_id(cursor)?);
+    } else if cursor.remaining() > 1 && cursor.take_keyword("ID") {
+        let mut list = Vec::new();
+        while let Some(text) = cursor.next() {
+            let id = parse_unsigned(text).filter(|id| *id > 0);
+            list.push(id.ok_or_else(|| ErrorReply::usage("Invalid client ID"))?);
         }
         ids = Some(list);
     }
-    cursor.end()?;
+    if cursor.remaining() > 0 {
+        return Err(syntax_error().into());
+    }
     Ok(ClientCommand::List { kind, ids })
 }
 
-fn client_id(cursor: &mut Cursor<'_>) -> Result<u64, ErrorReply> {
-    let text = cursor.required("a client id")?;
-    let id = parse_unsigned(text).filter(|id| *id > 0);
-    id.ok_or_else(|| ErrorReply::usage(format!("client id {} must be above 0", quoted(text))))
-}
-
-fn client_reply(cursor: &mut Cursor<'_>) -> Result<ClientCommand, ErrorReply> {
+fn client_reply(cursor: &mut Cursor<'_>) -> Result<ClientCommand, CommandError> {
     exactly(cursor, 1, "reply")?;
-    let modes = [("on", ReplyMode::On), ("off", ReplyMode::Off), ("skip", ReplyMode::Skip)];
-    Ok(ClientCommand::Reply(cursor.choice("CLIENT REPLY", &modes)?))
+    let mode = cursor.required("the mode")?;
+    let modes = [("ON", ReplyMode::On), ("OFF", ReplyMode::Off), ("SKIP", ReplyMode::Skip)];
+    let found = modes.iter().find(|(word, _)| is_keyword(mode, word));
+    found.map(|(_, mode)| ClientCommand::Reply(*mode)).ok_or_else(|| syntax_error().into())
 }
 
-fn client_switch(cursor: &mut Cursor<'_>, subcommand: &str) -> Result<Switch, ErrorReply> {
+fn client_switch(cursor: &mut Cursor<'_>, subcommand: &str) -> Result<Switch, CommandError> {
     exactly(cursor, 1, subcommand)?;
-    cursor.choice(subcommand, &[("on", Switch::On), ("off", Switch::Off)])
+    let text = cursor.required("on or off")?;
+    let switches = [("ON", Switch::On), ("OFF", Switch::Off)];
+    let found = switches.iter().find(|(word, _)| is_keyword(text, word));
+    found.map(|(_, switch)| *switch).ok_or_else(|| syntax_error().into())
 }
 
-fn client_kill(cursor: &mut Cursor<'_>) -> Result<KillFilter, ErrorReply> {
-    if cursor.remaining() == 1 {
-        let address = Some(cursor.required_bytes("the address")?);
-        return Ok(KillFilter { form: KillForm::Address, address, ..KillFilter::default() });
-    }
-    if cursor.remaining() == 0 {
-        return Err(wrong_arity("client|kill"));
+fn client_kill(cursor: &mut Cursor<'_>) -> Result<KillFilter, CommandError> {
+    match cursor.remaining() {
+        0 => return Err(wrong_count(cursor, "kill")),
+        1 => {
+            let address = Some(cursor.required_bytes("the address")?);
+            return Ok(KillFilter { form: KillForm::Address, address, ..KillFilter::default() });
+        }
+        _ => {}
     }
     let mut filter = KillFilter::default();
     while let Some(option) = cursor.next() {
+        if cursor.remaining() == 0 {
+            return Err(syntax_error().into());
+        }
         match option.to_ascii_uppercase().as_slice() {
-            b"ID" => filter.id = Some(client_id(cursor)?),
+            b"ID" => filter.id = Some(positive(cursor, "client-id")?),
             b"ADDR" => filter.address = Some(cursor.required_bytes("the address")?),
             b"LADDR" => filter.local_address = Some(cursor.required_bytes("the address")?),
             b"TYPE" => filter.kind = Some(cursor.required_bytes("the type")?),
             b"USER" => filter.user = Some(cursor.required_bytes("the user")?),
-            b"MAXAGE" => filter.age_seconds_min = Some(cursor.unsigned("the age in seconds")?),
-            b"SKIPME" => {
-                let choices = [("yes", true), ("no", false)];
-                filter.skip_me = Some(cursor.choice("SKIPME", &choices)?);
-            }
-            _ => {
-                let expected = "ID, ADDR, LADDR, TYPE, USER, MAXAGE or SKIPME";
-                return Err(unknown_subcommand("CLIENT KILL", option, expected));
-            }
+            b"MAXAGE" => filter.age_seconds_min = Some(positive(cursor, "maxage")?),
+            b"SKIPME" if cursor.take_keyword("YES") => filter.skip_me = Some(true),
+            b"SKIPME" if cursor.take_keyword("NO") => filter.skip_me = Some(false),
+            _ => return Err(syntax_error().into()),
         }
     }
     Ok(filter)
+}
+
+/// A number above 0, refused in Redis's words.
+fn positive(cursor: &mut Cursor<'_>, what: &str) -> Result<u64, ErrorReply> {
+    let text = cursor.required(what)?;
+    let number = integer(text).and_then(|number| u64::try_from(number).ok());
+    let number = number.filter(|number| *number > 0);
+    number.ok_or_else(|| ErrorReply::usage(format!("{what} should be greater than 0")))
 }

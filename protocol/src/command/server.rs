@@ -1,12 +1,12 @@
-//! COMMAND, INFO, CONFIG, DBSIZE, TIME, LASTSAVE and SHUTDOWN. Knows nothing of the server's
-//! settings and state.
+//! COMMAND, INFO, CONFIG, DBSIZE, TIME, LASTSAVE, BGSAVE and SHUTDOWN. Knows nothing of the
+//! server's settings and state.
 
 use bytes::Bytes;
 
-use super::connection::unknown_subcommand;
 use super::cursor::{Cursor, is_keyword};
+use super::subcommand::{exactly, help, syntax_error, unknown_subcommand, wrong_count};
 use super::table::{CommandFlag, CommandSpec, server};
-use super::{Command, CommandError, wrong_arity};
+use super::{Command, CommandError};
 use crate::error::ErrorReply;
 
 /// Commands about the server.
@@ -24,8 +24,17 @@ pub enum ServerCommand {
     Time,
     /// `LASTSAVE`.
     LastSave,
+    /// `BGSAVE`: make what is written durable now.
+    Save,
     /// `SHUTDOWN`.
     Shutdown(ShutdownMode),
+    /// `HELP` of any command.
+    Help {
+        /// The command in upper case.
+        name: String,
+        /// Its subcommands, and indented what they do.
+        lines: &'static [&'static str],
+    },
 }
 
 /// What COMMAND asks for.
@@ -41,6 +50,8 @@ pub enum CommandQuery {
     Info(Vec<Bytes>),
     /// `COMMAND LIST`.
     List,
+    /// `COMMAND GETKEYS name argument..`: the keys among these.
+    Keys(Vec<Bytes>),
 }
 
 /// Subcommands of CONFIG.
@@ -68,7 +79,7 @@ pub enum ShutdownMode {
 const ADMIN: &[CommandFlag] = &[CommandFlag::Admin, CommandFlag::Loading];
 const FAST: &[CommandFlag] = &[CommandFlag::Loading, CommandFlag::Fast];
 
-pub(super) const COMMANDS: [CommandSpec; 7] = [
+pub(super) const COMMANDS: [CommandSpec; 8] = [
     CommandSpec { summary: "The commands of this server.", ..server("command", -1, command) },
     CommandSpec { summary: "How the server is.", ..server("info", -1, info) },
     CommandSpec { summary: "Settings.", flags: ADMIN, ..server("config", -2, config) },
@@ -83,6 +94,11 @@ pub(super) const COMMANDS: [CommandSpec; 7] = [
         flags: FAST,
         ..server("lastsave", 1, last_save)
     },
+    CommandSpec {
+        summary: "Makes what is written durable now.",
+        flags: ADMIN,
+        ..server("bgsave", -1, save)
+    },
     CommandSpec { summary: "Stops the server.", flags: ADMIN, ..server("shutdown", -1, shutdown) },
 ];
 
@@ -91,21 +107,33 @@ fn command(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
         return Ok(query(CommandQuery::All));
     };
     let asked = match name.to_ascii_uppercase().as_slice() {
-        b"COUNT" if cursor.remaining() == 0 => CommandQuery::Count,
-        b"COUNT" => return Err(wrong_arity("command|count").into()),
+        b"COUNT" => exactly(cursor, 0, "count").map(|()| CommandQuery::Count)?,
         b"DOCS" => CommandQuery::Docs(rest(cursor)),
         b"INFO" => CommandQuery::Info(rest(cursor)),
-        b"LIST" => {
-            cursor.end()?;
-            CommandQuery::List
-        }
-        _ => {
-            let known = "COUNT, DOCS, INFO or LIST";
-            return Err(unknown_subcommand("COMMAND", name, known).into());
-        }
+        b"LIST" if cursor.remaining() == 0 => CommandQuery::List,
+        b"LIST" => return Err(syntax_error().into()),
+        b"GETKEYS" if cursor.remaining() > 0 => CommandQuery::Keys(rest(cursor)),
+        b"GETKEYS" => return Err(wrong_count(cursor, "getkeys")),
+        b"HELP" => return Ok(help(cursor, COMMAND_HELP)),
+        _ => return Err(unknown_subcommand(cursor, name)),
     };
     Ok(query(asked))
 }
+
+const COMMAND_HELP: &[&str] = &[
+    "(no subcommand)",
+    "    Every command in full.",
+    "COUNT",
+    "    How many commands there are.",
+    "DOCS [<command>..]",
+    "    Summaries.",
+    "GETKEYS <command and arguments>",
+    "    The keys of a whole command.",
+    "INFO [<command>..]",
+    "    Arity, flags and positions of keys.",
+    "LIST",
+    "    The names.",
+];
 
 fn query(query: CommandQuery) -> Command {
     Command::Server(ServerCommand::Commands(query))
@@ -126,22 +154,43 @@ fn config(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
     let name = cursor.required("a subcommand")?;
     let parsed = match name.to_ascii_uppercase().as_slice() {
         b"GET" if cursor.remaining() > 0 => ConfigCommand::Get(rest(cursor)),
-        b"GET" => return Err(wrong_arity("config|get").into()),
-        b"SET" if cursor.remaining() > 0 && cursor.remaining().is_multiple_of(2) => {
-            let flat = rest(cursor);
-            ConfigCommand::Set(
-                flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
-            )
+        b"GET" => return Err(wrong_count(cursor, "get")),
+        b"SET" if cursor.remaining() > 1 => ConfigCommand::Set(config_pairs(cursor)?),
+        b"SET" => return Err(wrong_count(cursor, "set")),
+        b"RESETSTAT" => exactly(cursor, 0, "resetstat").map(|()| ConfigCommand::ResetStatistics)?,
+        b"REWRITE" => {
+            exactly(cursor, 0, "rewrite")?;
+            return Err(ErrorReply::usage("The server is running without a config file").into());
         }
-        b"SET" => return Err(wrong_arity("config|set").into()),
-        b"RESETSTAT" if cursor.remaining() == 0 => ConfigCommand::ResetStatistics,
-        b"RESETSTAT" => return Err(wrong_arity("config|resetstat").into()),
-        _ => {
-            let known = "GET, SET or RESETSTAT";
-            return Err(unknown_subcommand("CONFIG", name, known).into());
-        }
+        b"HELP" => return Ok(help(cursor, CONFIG_HELP)),
+        _ => return Err(unknown_subcommand(cursor, name)),
     };
     Ok(Command::Server(ServerCommand::Config(parsed)))
+}
+
+fn config_pairs(cursor: &mut Cursor<'_>) -> Result<Vec<(Bytes, Bytes)>, CommandError> {
+    if !cursor.remaining().is_multiple_of(2) {
+        return Err(wrong_count(cursor, "set"));
+    }
+    let flat = rest(cursor);
+    Ok(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+}
+
+const CONFIG_HELP: &[&str] = &[
+    "GET <pattern>..",
+    "    Settings whose names match.",
+    "SET (<name> <value>)..",
+    "    Changes settings that may change while the server runs.",
+    "RESETSTAT",
+    "    Counts of INFO and latencies begin anew.",
+];
+
+fn save(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
+    let is_known = cursor.remaining() == 0 || cursor.take_keyword("SCHEDULE");
+    if !is_known || cursor.remaining() > 0 {
+        return Err(syntax_error().into());
+    }
+    Ok(Command::Server(ServerCommand::Save))
 }
 
 fn size(_: &mut Cursor<'_>) -> Result<Command, CommandError> {
@@ -164,11 +213,7 @@ fn shutdown(cursor: &mut Cursor<'_>) -> Result<Command, CommandError> {
         } else if is_keyword(option, "ABORT") && cursor.arguments().len() == 2 {
             mode = ShutdownMode::Abort;
         } else if !is_keyword(option, "SAVE") && !is_keyword(option, "NOSAVE") {
-            let found = tilekv_tile::printable(option);
-            return Err(ErrorReply::usage(format!(
-                "SHUTDOWN: found \"{found}\", expected NOSAVE, SAVE, NOW, FORCE, or ABORT alone"
-            ))
-            .into());
+            return Err(syntax_error().into());
         }
     }
     Ok(Command::Server(ServerCommand::Shutdown(mode)))

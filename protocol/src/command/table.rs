@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use super::cursor::Cursor;
 use super::{Command, CommandError, CommandQuery};
-use super::{connection, job, seal, server, service, tile, transaction, view, window};
+use super::{connection, diagnostics, job, seal, server, service, tile, transaction, view, window};
+use crate::error::ErrorReply;
 use crate::reply::Reply;
 
 /// Reads a command from the arguments behind its name.
@@ -28,6 +29,34 @@ pub struct CommandSpec {
     /// One sentence.
     pub summary: &'static str,
     pub(super) parse: Parse,
+}
+
+/// A command's position in [`commands`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandId(u16);
+
+impl CommandId {
+    /// The command of that name, in either case.
+    pub fn find(name: &[u8]) -> Option<Self> {
+        let wanted = name.iter().map(u8::to_ascii_lowercase);
+        let compare = |spec: &CommandSpec| spec.name.bytes().cmp(wanted.clone());
+        Self::at(commands().binary_search_by(compare).ok()?)
+    }
+
+    /// The command at a position.
+    pub fn at(index: usize) -> Option<Self> {
+        u16::try_from(index).ok().filter(|_| index < commands().len()).map(Self)
+    }
+
+    /// The position.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// The command.
+    pub fn spec(self) -> &'static CommandSpec {
+        &commands()[self.index()]
+    }
 }
 
 /// Positions of keys among the arguments, as Redis gives them: from 1, and 0 for none.
@@ -154,9 +183,10 @@ pub(super) const fn server(name: &'static str, arity: i64, parse: Parse) -> Comm
 /// All commands, sorted by name.
 pub fn commands() -> &'static [CommandSpec] {
     static SORTED: LazyLock<Vec<CommandSpec>> = LazyLock::new(|| {
-        let families: [&[CommandSpec]; 9] = [
+        let families: [&[CommandSpec]; 10] = [
             &connection::COMMANDS,
             &server::COMMANDS,
+            &diagnostics::COMMANDS,
             &transaction::COMMANDS,
             &view::COMMANDS,
             &tile::COMMANDS,
@@ -174,10 +204,7 @@ pub fn commands() -> &'static [CommandSpec] {
 
 /// The command of that name, in either case.
 pub fn find_command(name: &[u8]) -> Option<&'static CommandSpec> {
-    let wanted = name.iter().map(u8::to_ascii_lowercase);
-    let compare = |spec: &CommandSpec| spec.name.bytes().cmp(wanted.clone());
-    let all = commands();
-    all.binary_search_by(compare).ok().map(|index| &all[index])
+    CommandId::find(name).map(CommandId::spec)
 }
 
 /// The reply of COMMAND and its subcommands.
@@ -187,6 +214,7 @@ pub fn command_reply(query: &CommandQuery) -> Reply {
         CommandQuery::All => array(commands().iter().map(description).collect()),
         CommandQuery::Count => Reply::Integer(count(commands().len())),
         CommandQuery::List => array(commands().iter().map(|spec| text(spec.name)).collect()),
+        CommandQuery::Keys(arguments) => keys(arguments).unwrap_or_else(Reply::Error),
         CommandQuery::Info(names) if names.is_empty() => command_reply(&CommandQuery::All),
         CommandQuery::Info(names) => array(
             names.iter().map(|name| find_command(name).map_or(Reply::Nil, description)).collect(),
@@ -199,6 +227,25 @@ pub fn command_reply(query: &CommandQuery) -> Reply {
             Reply::Map(found.map(documentation).collect())
         }
     }
+}
+
+/// The keys of a whole command, or Redis's words for why it has none.
+fn keys(arguments: &[bytes::Bytes]) -> Result<Reply, ErrorReply> {
+    let spec = arguments.first().and_then(|name| find_command(name));
+    let spec = spec.ok_or_else(|| ErrorReply::usage("Invalid command specified"))?;
+    if !spec.takes(arguments.len()) {
+        let sentence = "Invalid number of arguments specified for command";
+        return Err(ErrorReply::usage(sentence));
+    }
+    let KeyPositions { first, last, step } = spec.keys;
+    if first == 0 {
+        return Err(ErrorReply::usage("The command has no key arguments"));
+    }
+    let end = if last < 0 { count(arguments.len()) + last } else { last };
+    let step = usize::try_from(step).unwrap_or(1).max(1);
+    let positions = (first..=end).step_by(step).filter_map(|at| usize::try_from(at).ok());
+    let keys = positions.filter_map(|at| arguments.get(at).cloned()).map(Reply::Bulk);
+    Ok(Reply::Array(keys.collect()))
 }
 
 /// Redis 7's ten fields: name, arity, flags, first key, last key, step, then access categories,

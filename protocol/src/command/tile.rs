@@ -440,7 +440,8 @@ fn pairs(
 /// An error of a write that may carry a stamp.
 fn refused(cursor: &Cursor<'_>, reply: ErrorReply, stamp: Option<&ProducerStamp>) -> CommandError {
     let view = Name::parse(argument(cursor.arguments(), 1)).ok();
-    CommandError { reply, refused: refused_write(view.as_ref(), stamp) }
+    let refused = refused_write(view.as_ref(), stamp);
+    CommandError { refused, ..CommandError::from(reply) }
 }
 
 /// What to remember of a refused write.

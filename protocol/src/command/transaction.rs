@@ -1,4 +1,4 @@
-//! MULTI, EXEC, DISCARD, and the refusal of WATCH. Knows nothing of what is queued.
+//! MULTI, EXEC, DISCARD, UNWATCH, and the refusal of WATCH. Knows nothing of what is queued.
 
 use super::cursor::Cursor;
 use super::table::{CommandFlag, CommandSpec, KeyPositions, connection};
@@ -14,13 +14,16 @@ pub enum TransactionCommand {
     Exec,
     /// `DISCARD`: forget what was queued.
     Discard,
+    /// `UNWATCH`: nothing is watched, so nothing is to do.
+    Unwatch,
 }
 
-pub(super) const COMMANDS: [CommandSpec; 4] = [
+pub(super) const COMMANDS: [CommandSpec; 5] = [
     CommandSpec { summary: "Queues the commands that follow.", ..spec("multi", 1, multi) },
     CommandSpec { summary: "Runs the queued commands back to back.", ..spec("exec", 1, exec) },
     CommandSpec { summary: "Forgets the queued commands.", ..spec("discard", 1, discard) },
     CommandSpec { summary: "Refused: there are no optimistic locks.", ..spec("watch", -2, watch) },
+    CommandSpec { summary: "Answers OK: nothing is watched.", ..spec("unwatch", 1, unwatch) },
 ];
 
 const fn spec(name: &'static str, arity: i64, parse: super::table::Parse) -> CommandSpec {
@@ -42,6 +45,10 @@ fn exec(_: &mut Cursor<'_>) -> Result<Command, CommandError> {
 
 fn discard(_: &mut Cursor<'_>) -> Result<Command, CommandError> {
     Ok(Command::Transaction(TransactionCommand::Discard))
+}
+
+fn unwatch(_: &mut Cursor<'_>) -> Result<Command, CommandError> {
+    Ok(Command::Transaction(TransactionCommand::Unwatch))
 }
 
 fn watch(_: &mut Cursor<'_>) -> Result<Command, CommandError> {

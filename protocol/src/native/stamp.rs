@@ -94,6 +94,6 @@ impl Target {
     /// A refusal that names the producer's write.
     pub(super) fn refuse(&self, reply: impl Into<ErrorReply>) -> RequestError {
         let refused = refused_write(Some(&self.view), self.stamp.as_ref());
-        RequestError::Refused(CommandError { reply: reply.into(), refused })
+        RequestError::Refused(CommandError { refused, ..CommandError::from(reply.into()) })
     }
 }

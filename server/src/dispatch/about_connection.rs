@@ -102,10 +102,10 @@ pub(crate) fn authenticate(
 ) -> Result<(), ErrorReply> {
     let is_default = credentials.user.as_ref().is_none_or(|user| user.as_ref() == b"default");
     let Some(password) = &context.shared.config.password else {
-        if credentials.user.is_some() && is_default {
-            return Ok(());
+        if credentials.user.is_some() {
+            return if is_default { Ok(()) } else { Err(refuse::wrong_password()) };
         }
-        let sentence = "AUTH called without any password configured for the default user. \
+        let sentence = "AUTH <password> called without any password configured for the default user. \
                         Are you sure your configuration is correct?";
         return Err(ErrorReply::usage(sentence));
     };
@@ -132,7 +132,10 @@ fn client(
     let client = &session.client;
     let reply = match command {
         ClientCommand::Id => Reply::unsigned(client.id),
-        ClientCommand::GetName => Reply::text(client.about.lock().name.clone()),
+        ClientCommand::GetName => {
+            let name = client.about.lock().name.clone();
+            if name.is_empty() { Reply::Nil } else { Reply::text(name) }
+        }
         ClientCommand::SetName(name) => told(&mut client.about.lock().name, &name),
         ClientCommand::SetLibraryName(name) => told(&mut client.about.lock().library, &name),
         ClientCommand::SetLibraryVersion(version) => {
@@ -182,7 +185,7 @@ fn is_normal(kind: Option<&[u8]>) -> Result<bool, ErrorReply> {
         b"master" | b"replica" | b"slave" | b"pubsub" => Ok(false),
         other => {
             let found = other.escape_ascii();
-            Err(ErrorReply::usage(format!("Unknown client type '{found}', expected normal")))
+            Err(ErrorReply::usage(format!("Unknown client type '{found}'")))
         }
     }
 }
@@ -195,12 +198,12 @@ fn kill(
     let own = session.client.id;
     let skip_me = filter.skip_me.unwrap_or(filter.form == KillForm::Filters);
     let any_kind = is_normal(filter.kind.as_deref())?;
-    let any_user = filter.user.as_ref().is_none_or(|user| user.as_ref() == b"default");
+    check_user(filter.user.as_deref())?;
     let count = context.shared.clients.kill(|client| {
-        let chosen = any_kind && any_user && is_chosen(context, filter, client);
+        let chosen = any_kind && is_chosen(context, filter, client);
         chosen && client.id != own
     });
-    let chose_own = any_kind && any_user && is_chosen(context, filter, &session.client);
+    let chose_own = any_kind && is_chosen(context, filter, &session.client);
     let kills_own = chose_own && !skip_me;
     session.closing |= kills_own;
     let count = count + usize::from(kills_own);
@@ -208,6 +211,17 @@ fn kill(
         (KillForm::Address, 0) => Err(ErrorReply::usage("No such client")),
         (KillForm::Address, _) => Ok(Reply::OK),
         (KillForm::Filters, count) => Ok(Reply::unsigned(u64::try_from(count).unwrap_or(u64::MAX))),
+    }
+}
+
+/// Every client is the user `default`.
+fn check_user(user: Option<&[u8]>) -> Result<(), ErrorReply> {
+    match user {
+        None | Some(b"default") => Ok(()),
+        Some(other) => {
+            let other = other.escape_ascii();
+            Err(ErrorReply::usage(format!("No such user '{other}'")))
+        }
     }
 }
 

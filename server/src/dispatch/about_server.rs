@@ -1,10 +1,12 @@
-//! Redis commands about the server: COMMAND, INFO, CONFIG, DBSIZE, TIME, LASTSAVE, SHUTDOWN.
+//! Redis commands about the server: COMMAND, INFO, CONFIG, DBSIZE, TIME, LASTSAVE, BGSAVE,
+//! SHUTDOWN, and HELP of every command.
 
 use std::sync::atomic::Ordering;
 
 use tilekv_protocol::{ErrorReply, Reply, ServerCommand, ShutdownMode, command_reply};
 
 use super::{Action, Context, configuration, info};
+use crate::committer::Order;
 use crate::session::Session;
 
 pub(super) fn run(
@@ -21,9 +23,23 @@ pub(super) fn run(
         ServerCommand::LastSave => {
             Reply::Integer(context.shared.saved_ms.load(Ordering::Relaxed) / 1000)
         }
+        ServerCommand::Save => {
+            context.shared.orders.give(Order::Sync);
+            Reply::Simple("Background saving started".into())
+        }
+        ServerCommand::Help { name, lines } => help(&name, lines),
         ServerCommand::Shutdown(mode) => return shutdown(context, session, mode),
     };
     Ok(Action::Reply(reply))
+}
+
+/// Redis's form: lines as simple strings, the first and the last two the same everywhere.
+fn help(name: &str, lines: &[&'static str]) -> Reply {
+    let first = format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    let last = ["HELP", "    Print this help."].map(|line| Reply::Simple(line.into()));
+    let lines = lines.iter().map(|line| Reply::Simple((*line).into()));
+    let first = Reply::Simple(first.into());
+    Reply::Array(std::iter::once(first).chain(lines).chain(last).collect())
 }
 
 /// Seconds, and microseconds in the second, both as text.

@@ -1,30 +1,36 @@
 //! MULTI, EXEC and DISCARD: a queue of commands on the connection, run back to back.
 
 use tilekv_protocol::{
-    Command, ConnectionCommand, ErrorCode, ErrorReply, Reply, TransactionCommand,
+    Command, ConnectionCommand, ErrorCode, ErrorReply, ErrorStage, Reply, TransactionCommand,
 };
 
 use super::Action;
+use crate::received::Received;
 use crate::session::{Session, Transaction};
 
-/// What becomes of a command while a transaction may be open.
-pub(super) enum Queued {
-    /// It is run now.
-    Run(Command),
-    /// It waits for EXEC.
-    Waits,
+/// Whether a command belongs into the open transaction, if there is one. One whose name is unknown
+/// does not; what else is wrong with a command is answered by EXEC in its place.
+pub(crate) fn takes(session: &Session, received: &Received) -> bool {
+    session.transaction.is_some()
+        && match &received.parsed {
+            Ok(command) => !is_run_at_once(command),
+            Err(error) => error.stage == ErrorStage::Content && !is_watch(received),
+        }
 }
 
-/// Puts a command into the open transaction, if there is one and the command belongs there.
-pub(super) fn queue(session: &mut Session, command: Command) -> Result<Queued, ErrorReply> {
-    let Some(transaction) = &mut session.transaction else { return Ok(Queued::Run(command)) };
-    if is_run_at_once(&command) {
-        return Ok(Queued::Run(command));
+/// Puts a command into the open transaction.
+pub(crate) fn queue(
+    session: &mut Session,
+    received: Received,
+    bytes_max: usize,
+) -> Result<(), ErrorReply> {
+    let Some(transaction) = &mut session.transaction else {
+        unreachable!("only an open transaction takes commands")
+    };
+    if transaction.push(received, bytes_max) {
+        return Ok(());
     }
-    if transaction.push(command) {
-        return Ok(Queued::Waits);
-    }
-    Err(ErrorReply::limit("too many commands in one transaction; EXEC runs none of them"))
+    Err(ErrorReply::limit("the commands of one transaction hold too much; EXEC runs none of them"))
 }
 
 pub(super) fn run(
@@ -35,10 +41,11 @@ pub(super) fn run(
         TransactionCommand::Multi => multi(session),
         TransactionCommand::Exec => exec(session),
         TransactionCommand::Discard => discard(session),
+        TransactionCommand::Unwatch => Ok(Action::Reply(Reply::OK)),
     }
 }
 
-/// A refused command makes the open transaction's EXEC refuse, as in Redis.
+/// A command whose name is unknown makes the open transaction's EXEC refuse, as in Redis.
 pub(crate) fn note_refusal(session: &mut Session) {
     if let Some(transaction) = &mut session.transaction {
         transaction.aborted = true;
@@ -48,9 +55,14 @@ pub(crate) fn note_refusal(session: &mut Session) {
 fn is_run_at_once(command: &Command) -> bool {
     matches!(
         command,
-        Command::Transaction(_)
-            | Command::Connection(ConnectionCommand::Quit | ConnectionCommand::Reset)
+        Command::Transaction(
+            TransactionCommand::Multi | TransactionCommand::Exec | TransactionCommand::Discard
+        ) | Command::Connection(ConnectionCommand::Quit | ConnectionCommand::Reset)
     )
+}
+
+fn is_watch(received: &Received) -> bool {
+    received.id.is_some_and(|id| id.spec().name == "watch")
 }
 
 fn multi(session: &mut Session) -> Result<Action, ErrorReply> {
