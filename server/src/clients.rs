@@ -159,8 +159,8 @@ impl Client {
         format!(
             "id={} addr={} laddr={} fd=-1 name={} age={age_s} idle={idle_s} flags=N db=0 sub=0 \
              psub=0 ssub=0 multi=-1 watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
-             obl=0 oll=0 omem={} tot-mem=0 events=r cmd={command} user=default redir=-1 resp={resp} \
-             lib-name={} lib-ver={} tot-cmds={} proto={}",
+             obl=0 oll=0 omem={} tot-mem=0 events=r cmd={command} user=default redir=-1 \
+             resp={resp} lib-name={} lib-ver={} tot-cmds={} proto={}",
             self.id,
             self.peer,
             self.local,

@@ -105,8 +105,8 @@ pub(crate) fn authenticate(
         if credentials.user.is_some() {
             return if is_default { Ok(()) } else { Err(refuse::wrong_password()) };
         }
-        let sentence = "AUTH <password> called without any password configured for the default user. \
-                        Are you sure your configuration is correct?";
+        let sentence = "AUTH <password> called without any password configured for the default \
+                        user. Are you sure your configuration is correct?";
         return Err(ErrorReply::usage(sentence));
     };
     let matches = equal_in_constant_time(&credentials.password, password.as_bytes());
