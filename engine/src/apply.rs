@@ -20,6 +20,7 @@ use crate::memory::Memory;
 use crate::overlay::Overlay;
 use crate::reader::Shared;
 use crate::record::{Effect, EventsRecord, JobRecord, StampRecord, TileRecord};
+use crate::records::{ChangedRecords, RecordTable, RecordWriter};
 use crate::segment::{Segment, SegmentId};
 use crate::version::{Layer, Version, hash_entity};
 
@@ -27,6 +28,8 @@ use crate::version::{Layer, Version, hash_entity};
 pub(crate) struct Applied {
     pub(crate) catalog: Catalog,
     overlay: Arc<Overlay>,
+    records: Arc<RecordTable>,
+    record_writer: RecordWriter,
     disk: Arc<dyn Disk>,
     hash_seed: u64,
     /// Segments of jobs whose commit is staged: applying it takes them from here, recovery from
@@ -43,11 +46,22 @@ impl Applied {
     pub(crate) fn new(
         catalog: Catalog,
         overlay: Arc<Overlay>,
+        records: Arc<RecordTable>,
         disk: Arc<dyn Disk>,
         hash_seed: u64,
     ) -> Self {
-        let sealed = HashMap::new();
-        Self { catalog, overlay, disk, hash_seed, sealed, changed: false, frozen: Vec::new() }
+        let record_writer = RecordWriter::new(overlay.first_lsn.number());
+        Self {
+            catalog,
+            overlay,
+            records,
+            record_writer,
+            disk,
+            hash_seed,
+            sealed: HashMap::new(),
+            changed: false,
+            frozen: Vec::new(),
+        }
     }
 
     /// Takes over a job's segment until its commit is applied.
@@ -58,6 +72,16 @@ impl Applied {
     /// Forgets segments whose commits were discarded.
     pub(crate) fn discard_segments(&mut self) {
         self.sealed.clear();
+    }
+
+    /// All records.
+    pub(crate) fn records(&self) -> &Arc<RecordTable> {
+        &self.records
+    }
+
+    /// Which records have changed since the last freeze.
+    pub(crate) fn changed_records(&self) -> &ChangedRecords {
+        self.record_writer.changed()
     }
 
     /// The overlay that takes writes.
@@ -123,6 +147,11 @@ impl Applied {
                 Ok(())
             }
             Effect::CommitJob(job) => self.apply_job(shared, lsn, now_ms, &job),
+            Effect::Record(effect) => {
+                self.record_writer.note_applied(record.len());
+                self.records.apply(&mut self.record_writer, &effect);
+                Ok(())
+            }
             Effect::RemoveSeal { view, from, to, at } => {
                 self.changed = true;
                 self.catalog.update(view, |view| view.remove_seal(from, to, at));
@@ -137,10 +166,11 @@ impl Applied {
             return None;
         }
         let overlay = self.begin_overlay(end);
+        let records = self.record_writer.freeze(end.number());
         self.publish_layers(shared, |layers| {
             layers.insert(0, Layer::Overlay(Arc::clone(&self.overlay)));
         });
-        Some(self.frozen(shared, Layer::Overlay(overlay), end, now_ms))
+        Some(self.frozen(shared, Layer::Overlay(overlay), (end, now_ms), records))
     }
 
     /// Begins an overlay for the writes from `first` on, and returns the one before it.
@@ -157,7 +187,13 @@ impl Applied {
     }
 
     /// A layer with the state as of `end`, for the manifest that lists it.
-    fn frozen(&self, shared: &Shared, layer: Layer, end: Lsn, now_ms: i64) -> Frozen {
+    fn frozen(
+        &self,
+        shared: &Shared,
+        layer: Layer,
+        (end, now_ms): (Lsn, i64),
+        records: ChangedRecords,
+    ) -> Frozen {
         // As with tiles, what has expired is kept for a grace: the clock may have jumped ahead.
         let expired = now_ms.saturating_sub(RECLAIM_GRACE_MS);
         let mut producers = shared.producers.write();
@@ -170,7 +206,7 @@ impl Applied {
             jobs: jobs.clone(),
         });
         let catalog = Arc::new(self.catalog.clone());
-        Frozen { layer, end, now_ms, catalog, control: Arc::new(control) }
+        Frozen { layer, end, now_ms, catalog, control: Arc::new(control), records }
     }
 
     /// Publishes the catalog as it is now.
@@ -266,7 +302,8 @@ impl Applied {
                 let active = Layer::Overlay(Arc::clone(&self.overlay));
                 layers.splice(0..1, [active, layer.clone()]);
             });
-            let frozen = self.frozen(shared, layer, end, now_ms);
+            let records = ChangedRecords::default();
+            let frozen = self.frozen(shared, layer, (end, now_ms), records);
             self.frozen.push(frozen);
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::finding::Finding;
 use crate::limits::{BACKUP_TRIES_MAX, COPY_BYTES};
 use crate::manifest::{MANIFEST, MANIFEST_TEMPORARY, Manifest};
 use crate::record::{Effect, JobRecord};
+use crate::records::{is_record_file, record_file_name};
 use crate::segment::SegmentId;
 
 /// Gives a sealed file of another folder a second name in the target's; false where it has to be
@@ -126,7 +127,9 @@ pub fn restore(
     let (manifest, others): (Vec<&BackupFile>, Vec<&BackupFile>) =
         backup.files.iter().partition(|file| file.name == MANIFEST);
     for listed in others {
-        let is_sealed = SegmentId::from_file_name(&listed.name).is_some();
+        let is_sealed = SegmentId::from_file_name(&listed.name)
+            .or_else(|| is_record_file(&listed.name))
+            .is_some();
         let is_linked = match link.filter(|_| is_sealed) {
             Some(link) => link_anew(target, &listed.name, link)?,
             None => false,
@@ -184,12 +187,12 @@ struct Taker<'a> {
     options: &'a BackupOptions<'a>,
     progress: Progress<'a>,
     /// Sealed files that are in the target already; they never change.
-    kept: BTreeMap<SegmentId, BackupFile>,
+    kept: BTreeMap<String, BackupFile>,
 }
 
 /// A sealed file that stays readable when its name goes.
 struct Pinned {
-    id: SegmentId,
+    name: String,
     file: Box<dyn DiskFile>,
 }
 
@@ -197,9 +200,11 @@ impl Taker<'_> {
     fn attempt(&mut self, image: &[u8]) -> Result<Backup, EngineError> {
         let manifest = Manifest::decode(image)?;
         manifest.control()?;
-        let mut pinned = self.pin(manifest.segments.iter().copied())?;
+        let segments = manifest.segments.iter().map(|id| id.file_name());
+        let mut pinned = self.pin(segments)?;
+        pinned.extend(self.pin(manifest.records.iter().map(|id| record_file_name(*id)))?);
         let (tail, jobs) = self.copy_log(&manifest)?;
-        pinned.extend(self.pin(jobs)?);
+        pinned.extend(self.pin(jobs.iter().map(|id| id.file_name()))?);
         let mut files = vec![self.copy_manifest(image)?];
         for name in &tail.files {
             files.push(self.listed(name)?);
@@ -223,9 +228,9 @@ impl Taker<'_> {
         Ok(backup)
     }
 
-    fn pin(&self, ids: impl IntoIterator<Item = SegmentId>) -> Result<Vec<Pinned>, EngineError> {
-        let open = |id: SegmentId| Ok(Pinned { id, file: self.source.open(&id.file_name())? });
-        ids.into_iter().map(open).collect()
+    fn pin(&self, names: impl IntoIterator<Item = String>) -> Result<Vec<Pinned>, EngineError> {
+        let open = |name: String| Ok(Pinned { file: self.source.open(&name)?, name });
+        names.into_iter().map(open).collect()
     }
 
     /// Copies the log from the manifest's LSN on; gives the segments that its jobs name.
@@ -271,19 +276,19 @@ impl Taker<'_> {
         }
         let mut done = 0;
         for pin in &pinned {
-            if !self.kept.contains_key(&pin.id) {
+            if !self.kept.contains_key(&pin.name) {
                 let mut at = done;
                 let progress = &mut self.progress;
                 let kept = keep_one(self.target, self.options, pin, &mut |bytes| {
                     at += bytes;
                     progress(at.min(total), total);
                 })?;
-                self.kept.insert(pin.id, kept);
+                self.kept.insert(pin.name.clone(), kept);
             }
-            done += self.kept[&pin.id].bytes;
+            done += self.kept[&pin.name].bytes;
             (self.progress)(done, total);
         }
-        Ok(pinned.iter().map(|pin| self.kept[&pin.id].clone()).collect())
+        Ok(pinned.iter().map(|pin| self.kept[&pin.name].clone()).collect())
     }
 }
 
@@ -295,7 +300,7 @@ fn keep_one(
     pin: &Pinned,
     step: &mut dyn FnMut(u64),
 ) -> Result<BackupFile, EngineError> {
-    let name = pin.id.file_name();
+    let name = pin.name.clone();
     let previous = options.previous.as_ref();
     if let Some((previous, listed)) =
         previous.and_then(|previous| Some((previous, previous.backup.file(&name)?)))

@@ -18,6 +18,7 @@ use crate::options::EngineOptions;
 use crate::pending::Pending;
 use crate::producer::ProducerTable;
 use crate::reader::{Reader, Shared};
+use crate::records::{ChangedRecords, StagedRecords};
 use crate::segment::{SegmentId, SegmentIds};
 use crate::version::Layer;
 use crate::write::Write;
@@ -30,6 +31,8 @@ pub(crate) struct Staged {
     pub(crate) producers: ProducerTable,
     /// Jobs whose commit is in the pending batch.
     pub(crate) jobs: Vec<SealedJob>,
+    /// Records that the pending batch changes.
+    pub(crate) records: StagedRecords,
 }
 
 /// A layer that the manifest does not list yet and that takes no more writes: an overlay to be
@@ -44,6 +47,8 @@ pub(crate) struct Frozen {
     pub(crate) catalog: Arc<Catalog>,
     /// [`encode_control`] of the state at the cut.
     pub(crate) control: Arc<EncodedControl>,
+    /// Which records have changed.
+    pub(crate) records: ChangedRecords,
 }
 
 /// What the background is doing.
@@ -52,6 +57,7 @@ pub(crate) struct Running {
     pub(crate) flush: bool,
     pub(crate) compaction: bool,
     pub(crate) load: bool,
+    pub(crate) record_merge: bool,
 }
 
 /// Counts of what an engine has done since it was opened.
@@ -82,6 +88,8 @@ pub struct Engine {
     pub(crate) staged: Staged,
     pub(crate) applied: Applied,
     pub(crate) pending: Pending,
+    /// Memory to gather the fields of a write in.
+    pub(crate) field_scratch: Vec<u8>,
     /// Oldest first.
     pub(crate) frozen: VecDeque<Arc<Frozen>>,
     pub(crate) running: Running,
@@ -219,21 +227,33 @@ impl Engine {
     /// Refuses writes that add to a store whose indexes leave nothing of its memory budget: data
     /// goes cold, indexes do not.
     pub(crate) fn check_memory(&self, write: &Write) -> Result<(), EngineError> {
-        let index = self.shared.memory.used(MemoryUse::Index);
-        let room = self.options.memory_bytes_max.saturating_sub(self.options.overlay_share());
-        if index <= room.max(self.options.memory_bytes_max / 2) || write.is_removal() {
+        if !self.is_memory_full() || write.is_removal() {
             return Ok(());
         }
+        let used = |purpose| self.shared.memory.used(purpose);
         Err(EngineError::Limit(format!(
-            "the indexes of the store take {index} bytes of memory, its budget is {}; delete \
-             entities, shorten a retention, or give it more",
+            "the indexes of the store take {} bytes of memory and its records {}, its budget is \
+             {}; delete entities or records, shorten a retention, or give it more",
+            used(MemoryUse::Index),
+            used(MemoryUse::Records),
             self.options.memory_bytes_max
         )))
+    }
+
+    /// Whether what cannot leave memory takes all of the budget.
+    pub(crate) fn is_memory_full(&self) -> bool {
+        let memory = &self.shared.memory;
+        let fixed = memory.used(MemoryUse::Index) + memory.used(MemoryUse::Records);
+        let room = self.options.memory_bytes_max.saturating_sub(self.options.overlay_share());
+        room.max(self.options.memory_bytes_max / 2) < fixed
     }
 
     /// Measures what overlays take in memory.
     pub(crate) fn measure_memory(&mut self) {
         let overlays = self.shared.version.load().overlay_bytes();
+        let listed: u64 = self.frozen.iter().map(|frozen| frozen.records.bytes()).sum();
+        let lists = listed + self.applied.changed_records().bytes();
+        self.shared.memory.note_records(self.applied.records().bytes() + lists);
         self.shared.memory.note_overlays(bytes_u64(overlays));
     }
 
@@ -260,6 +280,7 @@ impl Engine {
             self.applied.publish(&self.shared);
         }
         self.staged.producers = ProducerTable::default();
+        self.staged.records.reset();
         self.staged.jobs.drain(..).for_each(SealedJob::commit);
         let frozen = self.applied.take_frozen();
         self.adopt_frozen(frozen);
@@ -279,13 +300,15 @@ impl Engine {
         self.pending.clear();
         self.staged.catalog = self.applied.catalog.clone();
         self.staged.producers = ProducerTable::default();
+        self.staged.records.reset();
         self.staged.jobs.clear();
         self.applied.discard_segments();
     }
 
     fn freeze_if_full(&mut self) {
         let log_bytes = self.log.statistics().bytes_written - self.log_bytes_at_freeze;
-        let is_full = self.options.overlay_bytes_max <= self.applied.overlay().bytes();
+        let written = self.applied.overlay().bytes() + self.applied.changed_records().log_bytes();
+        let is_full = self.options.overlay_bytes_max <= written;
         if is_full || self.options.log_file_bytes_max * LOG_FILES_MAX <= log_bytes {
             self.freeze();
         }

@@ -108,6 +108,12 @@ pub enum EngineError {
         /// How long to wait before trying again, in milliseconds.
         retry_ms: u64,
     },
+    /// The record under the key is of another kind.
+    #[error("Operation against a key holding the wrong kind of value")]
+    WrongType,
+    /// A command on records that cannot be carried out, in Redis's words.
+    #[error("{0}")]
+    Refused(String),
     /// The disk is full: reads go on, writes are refused until there is space.
     #[error("no space is left on the data disk; writes resume by themselves once there is: {0}")]
     NoSpace(String),
@@ -173,7 +179,9 @@ impl EngineError {
             Self::Busy { .. } => "BUSY",
             Self::NoSpace(_) => "READONLY",
             Self::Damaged { .. } => "DAMAGED",
-            Self::ViewExists(_)
+            Self::WrongType => "WRONGTYPE",
+            Self::Refused(_)
+            | Self::ViewExists(_)
             | Self::NoService(_)
             | Self::ServiceExists(_)
             | Self::ViewInUse { .. }

@@ -40,7 +40,7 @@ impl Inspection {
         let open = |id| Segment::open(&**disk, &memory, id, &control.catalog).map(Arc::new);
         let segments = manifest.segments.iter().rev().map(|id| open(*id));
         let segments = segments.collect::<Result<Vec<Arc<Segment>>, EngineError>>()?;
-        let (shared, mut applied) = begin(disk, &manifest, control, segments, memory);
+        let (shared, mut applied) = begin(disk, &manifest, control, segments, memory)?;
         let mut failure = None;
         let log = read_log(&**disk, manifest.flushed, &mut |lsn, now_ms, record| {
             if failure.is_none() {

@@ -17,12 +17,14 @@ pub enum MemoryUse {
     Cache,
     /// Buffers of flushes, merges and jobs.
     Buffers,
+    /// Records: hashes and strings under keys.
+    Records,
 }
 
 impl MemoryUse {
     /// All uses.
-    pub const ALL: [Self; 5] =
-        [Self::Index, Self::Overlay, Self::Resident, Self::Cache, Self::Buffers];
+    pub const ALL: [Self; 6] =
+        [Self::Index, Self::Overlay, Self::Resident, Self::Cache, Self::Buffers, Self::Records];
 
     /// The use as metrics name it.
     #[must_use]
@@ -33,6 +35,7 @@ impl MemoryUse {
             Self::Resident => "resident",
             Self::Cache => "cache",
             Self::Buffers => "buffers",
+            Self::Records => "records",
         }
     }
 
@@ -43,6 +46,7 @@ impl MemoryUse {
             Self::Resident => 2,
             Self::Cache => 3,
             Self::Buffers => 4,
+            Self::Records => 5,
         }
     }
 }
@@ -101,14 +105,17 @@ impl Ledger {
     /// What there is for resident data and cached pages beside indexes of `index` bytes, once
     /// nothing but overlays takes memory for a while.
     pub(crate) fn room_beside(&self, index: u64) -> u64 {
-        self.bytes_max.saturating_sub(self.overlay_share.saturating_add(index))
+        let fixed = self.overlay_share.saturating_add(index);
+        self.bytes_max.saturating_sub(fixed.saturating_add(self.used(MemoryUse::Records)))
     }
 
     /// What there is for resident data and cached pages together: the budget without what cannot
     /// be given up.
     pub(crate) fn room(&self) -> u64 {
         let overlays = self.used(MemoryUse::Overlay).max(self.overlay_share);
-        let fixed = self.used(MemoryUse::Index).saturating_add(self.used(MemoryUse::Buffers));
+        let fixed = [MemoryUse::Index, MemoryUse::Buffers, MemoryUse::Records]
+            .into_iter()
+            .fold(0_u64, |total, purpose| total.saturating_add(self.used(purpose)));
         self.bytes_max.saturating_sub(overlays.saturating_add(fixed))
     }
 }

@@ -1,5 +1,12 @@
 //! Owns the engine's limits: every bound that a write, a read or a file of the store must keep.
 
+/// Bytes of the key of a record.
+pub const RECORD_KEY_BYTES_MAX: usize = 65_535;
+/// How long an expired record is kept before its memory is reclaimed, in milliseconds, while there
+/// is room: a clock that is set ahead and back within a minute takes nothing.
+pub const RECORD_GRACE_MS: i64 = 60_000;
+/// Expired records that are reclaimed at once.
+pub const RECLAIM_RECORD_COUNT_MAX: usize = 1_000;
 /// Views in one store.
 pub const VIEW_COUNT_MAX: usize = 4_096;
 /// Feature services in one store.

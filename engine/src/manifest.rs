@@ -24,11 +24,13 @@ pub(crate) const MANIFEST: &str = "manifest";
 pub(crate) const MANIFEST_TEMPORARY: &str = "manifest.tmp";
 /// [MANIFEST-1], [MANIFEST-7]
 const ENVELOPE: Envelope =
-    Envelope { file: MANIFEST, name: "manifest", magic: b"TKVMANIF", newest: VERSION_SERVICES };
+    Envelope { file: MANIFEST, name: "manifest", magic: b"TKVMANIF", newest: VERSION_RECORDS };
 /// The version of a control state without services.
 const VERSION_FIRST: u32 = 1;
 /// The version of a control state that ends with services.
 const VERSION_SERVICES: u32 = 2;
+/// The version of a manifest that lists record files ([MANIFEST-12]).
+const VERSION_RECORDS: u32 = 3;
 
 /// Views, producers and committed jobs as of one LSN.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +60,8 @@ pub(crate) struct Manifest {
     pub(crate) next_segment: SegmentId,
     /// The live segments, oldest first.
     pub(crate) segments: Vec<SegmentId>,
+    /// The live record files, oldest first.
+    pub(crate) records: Vec<SegmentId>,
     /// [`encode_control`] of the state as of `flushed`.
     pub(crate) control: Arc<EncodedControl>,
 }
@@ -97,7 +101,9 @@ impl Manifest {
     }
 
     fn encode(&self) -> Vec<u8> {
-        ENVELOPE.seal(self.control.version, |out| {
+        let has_records = !self.records.is_empty();
+        let version = if has_records { VERSION_RECORDS } else { self.control.version };
+        ENVELOPE.seal(version, |out| {
             out.put_u64(self.hash_seed);
             out.put_u64(self.flushed.number());
             out.put_i64(self.now_ms);
@@ -105,6 +111,11 @@ impl Manifest {
             out.put_u32(count_u32(self.segments.len()));
             self.segments.iter().for_each(|segment| out.put_u64(segment.0));
             out.put_long(&self.control.bytes);
+            if has_records {
+                out.put_u32(self.control.version);
+                out.put_u32(count_u32(self.records.len()));
+                self.records.iter().for_each(|file| out.put_u64(file.0));
+            }
         })
     }
 
@@ -119,14 +130,22 @@ impl Manifest {
         let flushed = Lsn::new(fields.u64()?);
         let now_ms = fields.i64()?;
         let next_segment = SegmentId(fields.u64()?);
-        let count = fields.u32()?;
-        let segments = (0..count)
-            .map(|_| fields.u64().map(SegmentId))
-            .collect::<Result<Vec<SegmentId>, FieldError>>()?;
-        let control = Arc::new(EncodedControl { version, bytes: fields.long()?.to_vec() });
+        let segments = decode_ids(&mut fields)?;
+        let bytes = fields.long()?.to_vec();
+        let (version, records) = if version < VERSION_RECORDS {
+            (version, Vec::new())
+        } else {
+            (fields.u32()?, decode_ids(&mut fields)?)
+        };
+        let control = Arc::new(EncodedControl { version, bytes });
         fields.end()?;
-        Ok(Self { hash_seed, flushed, now_ms, next_segment, segments, control })
+        Ok(Self { hash_seed, flushed, now_ms, next_segment, segments, records, control })
     }
+}
+
+fn decode_ids(fields: &mut Fields<'_>) -> Result<Vec<SegmentId>, FieldError> {
+    let count = fields.u32()?;
+    (0..count).map(|_| fields.u64().map(SegmentId)).collect()
 }
 
 /// The control state as bytes.

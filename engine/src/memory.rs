@@ -65,6 +65,11 @@ impl Memory {
         self.fit_cache();
     }
 
+    /// Notes what records take now.
+    pub(crate) fn note_records(&self, bytes: u64) {
+        self.ledger.set(MemoryUse::Records, bytes);
+    }
+
     /// Whether data of `bytes` could be made resident now.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
         let resident = self.ledger.used(MemoryUse::Resident);

@@ -20,6 +20,7 @@ use crate::overlay::Overlay;
 use crate::pending::Pending;
 use crate::producer::ProducerTable;
 use crate::reader::Shared;
+use crate::records::{RecordTable, StagedRecords, load_files};
 use crate::segment::{Segment, SegmentId, SegmentIds};
 use crate::version::{Layer, Version};
 
@@ -56,7 +57,7 @@ impl Engine {
         let segment_bytes = segments.iter().map(|segment| segment.file_bytes()).sum();
         let segment_count = segments.len();
         let control = Control { catalog, producers, jobs };
-        let (shared, mut applied) = begin(&disk, &manifest, control, segments, memory);
+        let (shared, mut applied) = begin(&disk, &manifest, control, segments, memory)?;
         let segment_ids = Arc::new(SegmentIds::new(manifest.next_segment));
         let (log, report) = replay(&disk, &options, &manifest, &shared, &mut applied)?;
         let committed_ms = report.now_ms.unwrap_or(i64::MIN).max(manifest.now_ms);
@@ -85,9 +86,11 @@ impl Engine {
                 catalog: applied.catalog.clone(),
                 producers: ProducerTable::default(),
                 jobs: Vec::new(),
+                records: StagedRecords::default(),
             },
             applied,
             pending: Pending::default(),
+            field_scratch: Vec::new(),
             frozen: VecDeque::new(),
             running: Running::default(),
             counters: EngineCounters::default(),
@@ -114,7 +117,9 @@ pub(crate) fn begin(
     control: Control,
     segments: Vec<Arc<Segment>>,
     memory: Arc<Memory>,
-) -> (Arc<Shared>, Applied) {
+) -> Result<(Arc<Shared>, Applied), EngineError> {
+    let records = Arc::new(RecordTable::new(manifest.hash_seed));
+    load_files(&**disk, &manifest.records, &records)?;
     let overlay = Arc::new(Overlay::new(manifest.flushed));
     let active = Layer::Overlay(Arc::clone(&overlay));
     let shared = Shared {
@@ -123,6 +128,7 @@ pub(crate) fn begin(
             layers: std::iter::once(active)
                 .chain(segments.into_iter().map(Layer::Segment))
                 .collect(),
+            records: Arc::clone(&records),
             hash_seed: manifest.hash_seed,
         }),
         producers: RwLock::new(control.producers),
@@ -130,7 +136,8 @@ pub(crate) fn begin(
         memory,
     };
     let disk = Arc::clone(disk);
-    (Arc::new(shared), Applied::new(control.catalog, overlay, disk, manifest.hash_seed))
+    let applied = Applied::new(control.catalog, overlay, records, disk, manifest.hash_seed);
+    Ok((Arc::new(shared), applied))
 }
 
 fn load_or_create(
@@ -157,6 +164,7 @@ fn load_or_create(
         now_ms: i64::MIN,
         next_segment: SegmentId(0),
         segments: Vec::new(),
+        records: Vec::new(),
         control: Arc::new(encode_control(&Control::default())),
     };
     manifest.store(disk)?;

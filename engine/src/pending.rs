@@ -74,6 +74,11 @@ impl Pending {
         (0..self.ends.len()).map(|index| &self.bytes[self.range(index)])
     }
 
+    /// The record at an index.
+    pub(crate) fn record(&self, index: usize) -> &[u8] {
+        &self.bytes[self.range(index)]
+    }
+
     /// Drops everything, and memory beyond what an ordinary batch needs.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();

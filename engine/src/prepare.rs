@@ -162,6 +162,7 @@ impl Engine {
             }
             Write::CreateService { name, selectors } => self.stage_create_service(name, selectors),
             Write::DropService(name) => self.stage_drop_service(name),
+            Write::Record(write) => self.stage_record(now_ms, write),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::codec::{FieldError, Fields, PutFields, count_u32, small_index};
 use crate::definition::{decode_definition, encode_definition};
 use crate::job::{JobId, JobMode};
 use crate::ranges::TimeRange;
+use crate::records::RecordEffect;
 use crate::segment::SegmentId;
 use crate::service::Service;
 
@@ -95,6 +96,8 @@ pub(crate) enum Effect<'a> {
     CreateService(Service),
     /// A service goes.
     DropService(Name),
+    /// Records change.
+    Record(RecordEffect<'a>),
 }
 
 impl<'a> Effect<'a> {
@@ -133,7 +136,7 @@ impl<'a> Effect<'a> {
             }
             COMMIT_JOB => Self::CommitJob(decode_job(view, &mut fields)?),
             CREATE_SERVICE | DROP_SERVICE => decode_service(kind, view, &mut fields)?,
-            _ => return Err(FieldError::Value("record kind")),
+            _ => return RecordEffect::decode(kind, view.0, fields).map(Self::Record),
         };
         fields.end()?;
         Ok(effect)

@@ -2,15 +2,17 @@
 //! where the state lies.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tilekv_tile::{Layout, encode_accumulator, encode_exact};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::catalog::View;
-use crate::codec::PutFields;
+use crate::codec::{PutFields, count_u32};
 use crate::content::StoredTile;
 use crate::definition::encode_definition;
 use crate::error::EngineError;
+use crate::records::Record;
 use crate::version::Version;
 
 /// Two hashes of what reads can see at one time: definitions, seals, gaps and readable tiles.
@@ -66,9 +68,52 @@ impl Version {
                 hashes.update(&mut bytes, view.layout(), &content.tiles);
             }
         }
+        self.hash_records(now_ms, &mut hashes);
         Ok(StateHash { content: hashes.content.digest(), bits: hashes.bits.digest() })
     }
 }
+
+impl Version {
+    /// Adds the records, by ascending key; their fields by ascending name.
+    fn hash_records(&self, now_ms: i64, hashes: &mut Hashes) {
+        let mut after: Option<Arc<[u8]>> = None;
+        let mut bytes = Vec::new();
+        loop {
+            let from = (&[][..], after.as_deref());
+            let step = self.records.walk(from, RECORD_STEP_COUNT, now_ms, |key, record| {
+                bytes.clear();
+                put_record(key, record, &mut bytes);
+                hashes.content.update(&bytes);
+                hashes.bits.update(&bytes);
+            });
+            match step.last {
+                Some(last) => after = Some(last),
+                None => return,
+            }
+        }
+    }
+}
+
+fn put_record(key: &[u8], record: &Record, out: &mut Vec<u8>) {
+    out.put_short(key);
+    out.put_option(record.expires_ms());
+    out.put_u8(u8::from(record.text().is_some()));
+    match record.text() {
+        Some(text) => out.put_long(text),
+        None => {
+            let packed = record.packed();
+            let mut fields: Vec<_> = packed.iter().collect();
+            fields.sort_unstable();
+            out.put_u32(count_u32(fields.len()));
+            for (name, value) in fields {
+                out.put_long(name);
+                out.put_long(value);
+            }
+        }
+    }
+}
+
+const RECORD_STEP_COUNT: usize = 1_000;
 
 struct Hashes {
     content: Xxh3Default,

@@ -19,6 +19,7 @@ use crate::{
 mod backup;
 mod jobs;
 mod levels;
+mod records;
 mod services;
 mod verify;
 

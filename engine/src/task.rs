@@ -11,6 +11,7 @@ use crate::error::EngineError;
 use crate::limits::RECLAIM_GRACE_MS;
 use crate::manifest::Manifest;
 use crate::memory::Memory;
+use crate::records::{RecordTable, is_record_file, merge_files, record_file_name, write_changes};
 use crate::scan::Scan;
 use crate::segment::{Segment, SegmentId};
 use crate::segment_writer::{SegmentTarget, SegmentWriter, remove_segment, write_scan};
@@ -24,14 +25,17 @@ pub struct Task {
     hash_seed: u64,
     block_tiles_max: usize,
     memory: Arc<Memory>,
+    records: Arc<RecordTable>,
 }
 
 #[derive(Debug, Clone)]
 enum TaskKind {
     /// Writes a frozen overlay as a segment; a job's segment is there already.
-    Flush { frozen: Arc<Frozen>, is_oldest: bool },
+    Flush { frozen: Arc<Frozen>, is_oldest: bool, has_records: bool },
     /// Merges segments, newest first, that lie side by side.
     Compact { inputs: Vec<Arc<Segment>>, grounds: Grounds, is_oldest: bool, now_ms: i64 },
+    /// Merges an older record file and the next newer one.
+    MergeRecords { inputs: (SegmentId, SegmentId), is_oldest: bool },
     /// Brings the data of a cold segment into memory.
     Load { segment: Arc<Segment> },
 }
@@ -63,20 +67,39 @@ pub struct TaskResult {
     id: SegmentId,
     /// The new segment; none where nothing was left to write.
     output: Result<Option<Segment>, EngineError>,
+    /// The new record file; none where there is nothing to write.
+    records: Option<SegmentId>,
 }
 
 impl Task {
     /// Does the work: reads memory, writes and syncs one file.
     #[must_use]
     pub fn run(self, disk: &dyn Disk) -> TaskResult {
+        let records = match &self.kind {
+            TaskKind::Flush { frozen, has_records, .. } => {
+                write_changes(disk, self.output, &self.records, &frozen.records, !has_records)
+            }
+            TaskKind::MergeRecords { inputs, is_oldest } => {
+                merge_files(disk, self.output, *inputs, *is_oldest)
+            }
+            TaskKind::Compact { .. } | TaskKind::Load { .. } => Ok(None),
+        };
+        let records = match records {
+            Ok(records) => records,
+            Err(error) => {
+                let output = Err(error);
+                return TaskResult { kind: self.kind, id: self.output, output, records: None };
+            }
+        };
         let output = match &self.kind {
-            TaskKind::Flush { frozen, is_oldest } => self.flush(disk, frozen, *is_oldest),
+            TaskKind::Flush { frozen, is_oldest, .. } => self.flush(disk, frozen, *is_oldest),
+            TaskKind::MergeRecords { .. } => Ok(None),
             TaskKind::Compact { inputs, grounds, is_oldest, now_ms } => {
                 self.compact(disk, inputs, grounds, *is_oldest, *now_ms)
             }
             TaskKind::Load { segment } => Segment::clone(segment).into_resident(1).map(Some),
         };
-        TaskResult { kind: self.kind, id: self.output, output }
+        TaskResult { kind: self.kind, id: self.output, output, records }
     }
 
     /// Whether this is a flush, which writers wait for in the end; else it is a compaction, or
@@ -164,13 +187,20 @@ impl Engine {
         {
             self.running.flush = true;
             let is_oldest = self.manifest.segments.is_empty();
-            let kind = TaskKind::Flush { frozen: Arc::clone(frozen), is_oldest };
+            let has_records = !self.manifest.records.is_empty();
+            let kind = TaskKind::Flush { frozen: Arc::clone(frozen), is_oldest, has_records };
             tasks.push(self.task(kind));
         }
         if !self.running.compaction
             && let Some(kind) = self.due_compaction(now_ms)
         {
             self.running.compaction = true;
+            tasks.push(self.task(kind));
+        }
+        if !self.running.record_merge
+            && let Some(kind) = self.due_record_merge()
+        {
+            self.running.record_merge = true;
             tasks.push(self.task(kind));
         }
         if let Some(segment) = self.due_load() {
@@ -186,16 +216,21 @@ impl Engine {
     /// [`EngineError::NoSpace`]: the work is due again later. [`EngineError::Damaged`]: a segment
     /// stays as it is. Any other error is fatal.
     pub fn finish(&mut self, result: TaskResult) -> Result<(), EngineError> {
-        let TaskResult { kind, id, output } = result;
+        let TaskResult { kind, id, output, records } = result;
         let installed = match &kind {
             TaskKind::Flush { frozen, .. } => {
                 self.running.flush = false;
-                output.and_then(|segment| self.install_flush(frozen, segment))
+                output.and_then(|segment| self.install_flush(frozen, segment, records))
             }
             TaskKind::Compact { inputs, .. } => {
                 self.running.compaction = false;
                 self.note_damage(&output, inputs.iter().map(|input| input.id));
                 output.and_then(|segment| self.install_compaction(inputs, segment))
+            }
+            TaskKind::MergeRecords { inputs, .. } => {
+                self.running.record_merge = false;
+                self.note_damage(&output, [inputs.0, inputs.1]);
+                output.and_then(|_| self.install_record_merge(*inputs, records))
             }
             TaskKind::Load { segment } => {
                 self.running.load = false;
@@ -205,6 +240,7 @@ impl Engine {
         };
         if matches!(installed, Err(EngineError::NoSpace(_) | EngineError::Damaged { .. })) {
             remove_segment(&*self.disk, id)?;
+            self.remove_record_file(id)?;
         }
         installed
     }
@@ -237,6 +273,7 @@ impl Engine {
             hash_seed: self.manifest.hash_seed,
             block_tiles_max: self.options.block_tiles_max,
             memory,
+            records: Arc::clone(self.applied.records()),
         }
     }
 
@@ -267,9 +304,12 @@ impl Engine {
         &mut self,
         frozen: &Arc<Frozen>,
         segment: Option<Segment>,
+        records: Option<SegmentId>,
     ) -> Result<(), EngineError> {
-        // The manifest proves the log durable up to the flushed LSN, so it must be by then.
-        if self.log.durable_lsn() < frozen.end {
+        // The manifest proves the log durable up to the flushed LSN, so it must be by then; and a
+        // record file may hold what the log says beyond it ([RECORDFILE-6]).
+        let end = if records.is_some() { self.log.next_lsn() } else { frozen.end };
+        if self.log.durable_lsn() < end {
             self.log.sync()?;
         }
         let layer = match &frozen.layer {
@@ -285,6 +325,7 @@ impl Engine {
             flushed: frozen.end,
             now_ms: frozen.now_ms,
             segments,
+            records: self.manifest.records.iter().copied().chain(records).collect(),
             control: Arc::clone(&frozen.control),
             ..self.manifest.clone()
         })?;
@@ -334,6 +375,53 @@ impl Engine {
         Ok(())
     }
 
+    /// The neighbouring pair of record files that is cheapest to merge, once there are too many.
+    fn due_record_merge(&self) -> Option<TaskKind> {
+        let files = &self.manifest.records;
+        if files.len() <= self.options.segment_count_max {
+            return None;
+        }
+        let bytes = |id: SegmentId| {
+            let opened = self.disk.open(&record_file_name(id));
+            opened.and_then(|file| file.len()).unwrap_or(u64::MAX)
+        };
+        let sizes: Vec<u64> = files.iter().map(|id| bytes(*id)).collect();
+        let cost = |&at: &usize| sizes[at].saturating_add(sizes[at + 1]);
+        let is_sound =
+            |&at: &usize| files[at..at + 2].iter().all(|file| !self.damaged.contains(file));
+        let at = (0..files.len() - 1).filter(is_sound).min_by_key(cost)?;
+        Some(TaskKind::MergeRecords { inputs: (files[at], files[at + 1]), is_oldest: at == 0 })
+    }
+
+    /// Puts one record file in the place of two ([MANIFEST-3]).
+    fn install_record_merge(
+        &mut self,
+        (older, newer): (SegmentId, SegmentId),
+        output: Option<SegmentId>,
+    ) -> Result<(), EngineError> {
+        let mut records = self.manifest.records.clone();
+        let Some(at) = records.iter().position(|id| *id == older) else {
+            unreachable!("only this engine replaces record files")
+        };
+        records.splice(at..at + 2, output);
+        self.store_manifest(Manifest { records, ..self.manifest.clone() })?;
+        self.counters.compactions += 1;
+        self.disk.remove(&record_file_name(older))?;
+        self.disk.remove(&record_file_name(newer))?;
+        Ok(())
+    }
+
+    /// Removes the record file of a task that ended without effect.
+    fn remove_record_file(&self, id: SegmentId) -> Result<(), EngineError> {
+        let name = record_file_name(id);
+        for name in [format!("{name}.tmp"), name] {
+            if self.disk.exists(&name)? {
+                self.disk.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes `manifest` the store's, on disk and then here.
     fn store_manifest(&mut self, manifest: Manifest) -> Result<(), EngineError> {
         let manifest = Manifest { next_segment: self.segment_ids.peek(), ..manifest };
@@ -358,7 +446,9 @@ impl Engine {
             let id = SegmentId::from_file_name(name.strip_suffix(".tmp").unwrap_or(&name));
             let is_temporary = name.ends_with(".tmp");
             let is_layer = |id| version.layers.iter().any(|layer| layer.is_segment(id));
-            let is_orphan = id.is_some_and(|id| !is_layer(id));
+            let is_lost = |id| !self.manifest.records.contains(&id);
+            let is_orphan =
+                id.is_some_and(|id| !is_layer(id)) || is_record_file(&name).is_some_and(is_lost);
             if is_orphan || is_temporary {
                 self.disk.remove(&name)?;
             }

@@ -16,6 +16,7 @@ use crate::limits::BACKUP_TRIES_MAX;
 use crate::manifest::{MANIFEST, Manifest};
 use crate::memory::Memory;
 use crate::record::{Effect, JobRecord};
+use crate::records::{RecordFile, is_record_file, record_file_name};
 use crate::segment::SegmentId;
 use crate::segment_file::SegmentFile;
 
@@ -80,6 +81,9 @@ impl<'a, 'b> Check<'a, 'b> {
         for id in &manifest.segments {
             self.segment(*id, &catalog);
         }
+        for id in &manifest.records {
+            self.record_file(*id);
+        }
         self.survey(manifest.flushed);
         let mut others = self.read_log(manifest.flushed);
         if !self.found.findings.is_empty() {
@@ -104,6 +108,10 @@ impl<'a, 'b> Check<'a, 'b> {
         self.note(MANIFEST, error);
         for id in self.listed_segments() {
             self.segment(id, &Catalog::default());
+        }
+        let names = self.disk.list().unwrap_or_default();
+        for id in names.iter().filter_map(|name| is_record_file(name)) {
+            self.record_file(id);
         }
         self.survey(Lsn::ZERO);
     }
@@ -132,6 +140,19 @@ impl<'a, 'b> Check<'a, 'b> {
             self.step(file.page_range(run.end - 1).end - file.page_range(run.start).start);
         }
         self.step(file.file_bytes().saturating_sub(file.data_bytes()));
+    }
+
+    fn record_file(&mut self, id: SegmentId) {
+        let walked = RecordFile::open(self.disk, id).and_then(|file| {
+            self.found.segments += 1;
+            self.found.segment_bytes += file.bytes;
+            let mut walk = file.walk();
+            while walk.next_entry()?.is_some() {}
+            Ok(())
+        });
+        if let Err(error) = walked {
+            self.note(&record_file_name(id), error);
+        }
     }
 
     fn survey(&mut self, flushed: Lsn) {

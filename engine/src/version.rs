@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Catalog, ViewId};
 use crate::overlay::Overlay;
+use crate::records::RecordTable;
 use crate::segment::{Segment, SegmentId};
 
 /// One state of the store. A request takes one and keeps it: nothing doubles or vanishes while
@@ -14,6 +15,8 @@ pub struct Version {
     /// Newest first. The first is the overlay that takes writes; whatever the manifest lists
     /// comes last.
     pub(crate) layers: Vec<Layer>,
+    /// All records, as they are now: they have no versions.
+    pub(crate) records: Arc<RecordTable>,
     pub(crate) hash_seed: u64,
 }
 
@@ -43,6 +46,12 @@ impl Layer {
 }
 
 impl Version {
+    /// The records, as they are whenever they are asked.
+    #[must_use]
+    pub fn records(&self) -> &RecordTable {
+        &self.records
+    }
+
     /// The overlays, newest first.
     pub(crate) fn overlays(&self) -> impl Iterator<Item = &Arc<Overlay>> {
         self.layers.iter().filter_map(|layer| match layer {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tilekv_tile::{
-    Identifier, Name, ProducerStamp, Rows, ViewChange, ViewDefinition, ViewSelector,
+    Identifier, Name, ProducerStamp, RecordWrite, Rows, ViewChange, ViewDefinition, ViewSelector,
 };
 
 use crate::pages::PageRequest;
@@ -84,11 +84,16 @@ pub enum Write {
     },
     /// Drops a feature service; its views stay.
     DropService(Name),
+    /// Changes records.
+    Record(RecordWrite),
 }
 
 impl Write {
     /// Whether the write takes something away and adds nothing.
     pub(crate) fn is_removal(&self) -> bool {
+        if let Self::Record(write) = self {
+            return write.is_removal();
+        }
         matches!(
             self,
             Self::DropView(_)
@@ -126,7 +131,7 @@ pub struct TileWrite {
 }
 
 /// What a write answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Done.
     Ok,
@@ -134,6 +139,12 @@ pub enum Outcome {
     Count(u64),
     /// Applied before: nothing was done now.
     Duplicate,
+    /// Done, or not done, with nothing to tell.
+    Nil,
+    /// Done, with this number.
+    Integer(i64),
+    /// Done, with this string.
+    Text(Bytes),
 }
 
 /// What preparing a write led to.

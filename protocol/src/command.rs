@@ -5,6 +5,7 @@ mod connection;
 mod cursor;
 mod diagnostics;
 mod job;
+mod record;
 mod seal;
 mod server;
 mod service;
@@ -24,6 +25,9 @@ pub use connection::{
 pub use diagnostics::{DiagnosticsCommand, LatencyCommand, MemoryCommand, SlowLogCommand};
 pub(crate) use job::check_job_tile;
 pub use job::{JobBegin, JobCommand, JobCommit, JobContent, JobMode, JobPut, JobTile};
+pub use record::{
+    ExpiryForm, FieldScan, RecordCommand, RecordOperation, RecordRead, RecordScan, ScanFilter,
+};
 pub use seal::{SealCommand, SealRange};
 pub use server::{CommandQuery, ConfigCommand, ServerCommand, ShutdownMode};
 pub(crate) use service::check_key_count;
@@ -64,6 +68,8 @@ pub enum Command {
     Job(JobCommand),
     /// Feature services.
     Service(ServiceCommand),
+    /// Records: hashes and strings.
+    Record(RecordCommand),
 }
 
 /// A producer's write that was refused before it reached the store. The server remembers it: the

@@ -17,4 +17,4 @@ pub use arguments::Arguments;
 pub use command::*;
 pub use error::{ErrorCode, ErrorReply, ProtocolError};
 pub use limits::Limits;
-pub use reply::{Reply, WindowsReply};
+pub use reply::{Reply, SlicesForm, SlicesReply, WindowsReply};

@@ -1,10 +1,13 @@
 //! What is answered, in any encoding. Knows nothing of bytes on a wire.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tilekv_tile::{Answers, Value};
 
+use crate::arguments::position;
 use crate::command::RequestShape;
 use crate::error::ErrorReply;
 
@@ -33,6 +36,8 @@ pub enum Reply {
     Map(Vec<(Reply, Reply)>),
     /// The answers of a window read.
     Windows(Box<WindowsReply>),
+    /// Byte strings that lie in one piece of memory.
+    Slices(Box<SlicesReply>),
 }
 
 /// Answers and the form in which they are wanted.
@@ -44,6 +49,40 @@ pub struct WindowsReply {
     pub with_status: bool,
     /// `[value..]` for a single row, or `[[value..]..]`.
     pub shape: RequestShape,
+}
+
+/// Byte strings as ranges of the memory that they are stored in: nothing is copied before they are
+/// encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlicesReply {
+    /// What the ranges lie in.
+    pub body: Arc<[u8]>,
+    /// Start and end of each string; [`SlicesReply::NIL`] stands for nil.
+    pub ranges: SmallVec<[(u32, u32); 24]>,
+    /// A list, or pairs in turn.
+    pub form: SlicesForm,
+}
+
+/// What slices are answered as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlicesForm {
+    /// A list.
+    List,
+    /// A map: keys and values in turn.
+    Map,
+}
+
+impl SlicesReply {
+    /// The range of no string.
+    pub const NIL: (u32, u32) = (u32::MAX, 0);
+
+    /// The strings in order.
+    pub fn items(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
+        self.ranges.iter().map(|&range| {
+            let (start, end) = (position(range.0), position(range.1));
+            (range != Self::NIL).then(|| &self.body[start..end])
+        })
+    }
 }
 
 impl Reply {

@@ -347,7 +347,7 @@ impl Committer {
         for (_, answer) in &mut batch.answers {
             let Answer::Staged(outcome, stamp) = answer else { continue };
             let result = match refused {
-                None => Ok(*outcome),
+                None => Ok(std::mem::replace(outcome, Outcome::Nil)),
                 Some(reply) => {
                     self.note_refusal(thread, connection, stamp.take().map(|stamp| *stamp));
                     Err(reply.clone())
@@ -405,10 +405,26 @@ impl Committer {
             return;
         }
         self.tasks_asked = Instant::now();
+        self.reclaim_records();
         for task in self.engine.tasks(self.shared.clock.now_ms()) {
             self.background.start(task);
         }
         self.shared.metrics.commits.tasks_running.set(self.background.running());
+    }
+
+    /// Removes records that have expired, some at a time: what is left over is due again.
+    fn reclaim_records(&mut self) {
+        match self.engine.reclaim_records(self.shared.clock.now_ms()) {
+            Ok(0) => {}
+            Err(error @ EngineError::NoSpace(_)) => {
+                tracing::warn!(%error, "expired records stay until there is space");
+            }
+            reclaimed => {
+                failure::check("reclaim expired records", reclaimed.map(|_| ()));
+                self.unsynced = true;
+                self.publish_log_statistics();
+            }
+        }
     }
 
     /// How long nothing need happen while no message comes.

@@ -7,6 +7,7 @@ mod about_server;
 mod configuration;
 mod info;
 pub(crate) mod jobs;
+mod records;
 pub(crate) mod scan;
 mod services;
 pub(crate) mod transactions;
@@ -18,8 +19,8 @@ use std::sync::Arc;
 
 use tilekv_engine::{JobId, Version};
 use tilekv_protocol::{
-    Command, ConnectionCommand, ErrorReply, JobCommand, Reply, SealCommand, ServiceCommand,
-    TileCommand, ViewCommand, WindowCommand,
+    Command, ConnectionCommand, ErrorReply, JobCommand, RecordCommand, Reply, SealCommand,
+    ServiceCommand, TileCommand, ViewCommand, WindowCommand,
 };
 
 use crate::cold_reads::ColdWork;
@@ -89,6 +90,7 @@ pub(crate) fn dispatch(
         Command::Window(command) => windows::run(context, command),
         Command::Seal(command) => seal(context, command),
         Command::Job(command) => jobs::run(context, command),
+        Command::Record(command) => records::run(context, command),
         Command::Service(command) => services::run(context, command),
     }
 }
@@ -105,6 +107,7 @@ pub(crate) fn is_write(session: &Session, command: &Command) -> bool {
         }
         Command::View(command) => !matches!(command, ViewCommand::List | ViewCommand::Info(_)),
         Command::Seal(command) => !matches!(command, SealCommand::List(_)),
+        Command::Record(command) => matches!(command, RecordCommand::Write(_)),
         Command::Service(command) => {
             matches!(command, ServiceCommand::Create { .. } | ServiceCommand::Drop(_))
         }
@@ -144,6 +147,8 @@ pub(crate) fn family(command: &Command) -> Family {
         Command::Window(WindowCommand::Read(_) | WindowCommand::Explain(_)) => Family::Window,
         Command::Seal(_) => Family::Seal,
         Command::Job(_) => Family::Job,
+        Command::Record(RecordCommand::Write(_)) => Family::RecordWrite,
+        Command::Record(_) => Family::Record,
     }
 }
 

@@ -15,6 +15,10 @@ pub(crate) enum Family {
     Seal,
     /// `JOB.*`.
     Job,
+    /// Reads of records.
+    Record,
+    /// Changes of records.
+    RecordWrite,
     /// Redis commands about connections, `MULTI` and the like.
     Connection,
     /// Redis commands about the server.
@@ -32,6 +36,8 @@ impl Family {
         Self::View,
         Self::Seal,
         Self::Job,
+        Self::Record,
+        Self::RecordWrite,
         Self::Connection,
         Self::Server,
         Self::Unknown,
@@ -46,9 +52,11 @@ impl Family {
             Self::View => 3,
             Self::Seal => 4,
             Self::Job => 5,
-            Self::Connection => 6,
-            Self::Server => 7,
-            Self::Unknown => 8,
+            Self::Record => 6,
+            Self::RecordWrite => 7,
+            Self::Connection => 8,
+            Self::Server => 9,
+            Self::Unknown => 10,
         }
     }
 
@@ -61,6 +69,8 @@ impl Family {
             Self::View => "view",
             Self::Seal => "seal",
             Self::Job => "job",
+            Self::Record => "record",
+            Self::RecordWrite => "record_write",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Unknown => "unknown",
@@ -69,7 +79,7 @@ impl Family {
 }
 
 /// How many families there are.
-pub(crate) const FAMILY_COUNT: usize = 9;
+pub(crate) const FAMILY_COUNT: usize = 11;
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,21 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[at.min(pattern.len())..].iter().all(|byte| *byte == b'*')
 }
 
+/// The bytes that every text which matches the pattern begins with.
+pub(crate) fn literal_prefix(pattern: &[u8]) -> Vec<u8> {
+    let mut prefix = Vec::new();
+    let mut rest = pattern;
+    loop {
+        rest = match rest {
+            [] | [b'*' | b'?' | b'[', ..] | [b'\\'] => return prefix,
+            [b'\\', literal, rest @ ..] | [literal, rest @ ..] => {
+                prefix.push(*literal);
+                rest
+            }
+        };
+    }
+}
+
 /// Length of the pattern's first element if it matches the byte.
 fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
@@ -100,6 +115,13 @@ mod tests {
             let matched = matches(pattern.as_bytes(), text.as_bytes());
             assert_eq!(matched, *expected, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn a_prefix_is_what_stands_before_the_first_special_byte() {
+        let prefix = |pattern: &str| String::from_utf8(literal_prefix(pattern.as_bytes())).unwrap();
+        let cases = ["", "abc", "abc*d", "a?", "[ab]", "a\\*b*", "a\\"].map(prefix);
+        assert_eq!(cases, ["", "abc", "abc", "a", "", "a*b", "a"]);
     }
 
     #[test]

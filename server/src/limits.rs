@@ -3,6 +3,21 @@
 //!
 //! Knows nothing of the code that enforces them.
 
+/// Keys that a step of SCAN looks at on the network thread; steps of more go to the slow worker.
+pub(crate) const INLINE_SCAN_COUNT_MAX: u64 = 1_000;
+
+/// Keys, or fields, that one step of SCAN or HSCAN looks at, whatever its COUNT.
+pub(crate) const SCAN_COUNT_MAX: usize = 100_000;
+
+/// Keys that KEYS looks at under one lock.
+pub(crate) const KEYS_STEP_COUNT: usize = 1_000;
+
+/// Places of SCAN's cursors that are remembered.
+pub(crate) const CURSOR_COUNT_MAX: usize = 65_536;
+
+/// Bytes of the keys at these places.
+pub(crate) const CURSOR_BYTES_MAX: usize = 16 << 20;
+
 /// Bytes that one read system call asks for at most.
 pub(crate) const READ_CHUNK_BYTES: usize = 64 * 1024;
 

@@ -11,6 +11,7 @@ mod cold_reads;
 mod committer;
 mod config;
 mod connection;
+mod cursors;
 mod delivery;
 mod dispatch;
 mod durability;

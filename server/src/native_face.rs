@@ -511,6 +511,9 @@ fn native_outcome(outcome: Outcome) -> WriteOutcome {
         Outcome::Ok => WriteOutcome::Applied(1),
         Outcome::Count(rows) => WriteOutcome::Applied(rows),
         Outcome::Duplicate => WriteOutcome::Duplicate,
+        Outcome::Nil | Outcome::Integer(_) | Outcome::Text(_) => {
+            unreachable!("frames of rows change no records")
+        }
     }
 }
 

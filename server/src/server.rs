@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::cold_reads::{self, ColdQueue, ColdRead};
 use crate::committer::{Committer, Order, Orders};
 use crate::config::Config;
+use crate::cursors::Cursors;
 use crate::delivery::{Mailbox, Parcel};
 use crate::http::{self, Site};
 use crate::job_queue::JobQueue;
@@ -210,6 +211,7 @@ pub(crate) fn share(
         write_queue: WriteQueue::new(config.queue_bytes_max),
         slow_queue,
         cold_queue,
+        cursors: Cursors::default(),
         clients: Clients::new(config.connection_count_max, mailboxes),
         buffers: Budget::new(config.buffers_bytes_max),
         orders,

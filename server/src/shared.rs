@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::cold_reads::ColdQueue;
 use crate::committer::Orders;
 use crate::config::Config;
+use crate::cursors::Cursors;
 use crate::job_queue::JobQueue;
 use crate::latency_events::LatencyEvents;
 use crate::lifecycle::Lifecycle;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) slow_queue: SlowQueue,
     /// Reads on their way to the disk.
     pub(crate) cold_queue: ColdQueue,
+    /// Where walks over keys stand.
+    pub(crate) cursors: Cursors,
     /// Who is connected.
     pub(crate) clients: Clients,
     /// Incomplete commands and waiting replies of all connections.

@@ -33,6 +33,7 @@ mod partial;
 #[cfg(test)]
 mod properties;
 mod quantile;
+mod record;
 mod rows;
 mod scalar;
 mod seal;
@@ -57,6 +58,10 @@ pub use finish::Finisher;
 pub use layout::{FeatureBinding, Layout};
 pub use name::{Identifier, KEYWORDS, Name, is_keyword};
 pub use quantile::Quantile;
+pub use record::{
+    ExpiryConditions, ExpiryTime, FieldsAnswer, Increment, Presence, RecordWrite, TextAnswer,
+    TextExpiry, TextWrite,
+};
 pub use rows::{After, Cells, ProducerStamp, Rows, TypedColumn, check_entity};
 pub use scalar::{ColumnType, Scalar, check_scalar, parse_scalar};
 pub use seal::{KnownWalk, SealSet, check_tile_range, check_tile_start};

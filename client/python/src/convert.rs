@@ -29,6 +29,12 @@ pub(crate) fn reply(py: Python<'_>, found: Reply) -> PyResult<Py<PyAny>> {
             }
             Ok(map.into_any().unbind())
         }
+        // A server's own form of lists of strings: frames carry them as arrays and maps.
+        Reply::Slices(slices) => {
+            let item = |bytes: Option<&[u8]>| bytes.map(|bytes| PyBytes::new(py, bytes));
+            let items: Vec<_> = slices.items().map(item).collect();
+            Ok(PyList::new(py, items)?.into_any().unbind())
+        }
         Reply::Windows(windows) => {
             let columns = windows.answers.columns.len();
             let row = |row: usize| {

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use super::cursor::Cursor;
 use super::{Command, CommandError, CommandQuery};
-use super::{connection, diagnostics, job, seal, server, service, tile, transaction, view, window};
+use super::{
+    connection, diagnostics, job, record, seal, server, service, tile, transaction, view, window,
+};
 use crate::error::ErrorReply;
 use crate::reply::Reply;
 
@@ -183,7 +185,7 @@ pub(super) const fn server(name: &'static str, arity: i64, parse: Parse) -> Comm
 /// All commands, sorted by name.
 pub fn commands() -> &'static [CommandSpec] {
     static SORTED: LazyLock<Vec<CommandSpec>> = LazyLock::new(|| {
-        let families: [&[CommandSpec]; 10] = [
+        let families: [&[CommandSpec]; 11] = [
             &connection::COMMANDS,
             &server::COMMANDS,
             &diagnostics::COMMANDS,
@@ -194,6 +196,7 @@ pub fn commands() -> &'static [CommandSpec] {
             &seal::COMMANDS,
             &job::COMMANDS,
             &service::COMMANDS,
+            &record::COMMANDS,
         ];
         let mut all = families.concat();
         all.sort_by_key(|spec| spec.name);

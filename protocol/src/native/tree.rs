@@ -9,7 +9,7 @@ use super::payload::Payload;
 use crate::command::RequestShape;
 use crate::error::{ErrorCode, ErrorReply, ProtocolError};
 use crate::limits::Limits;
-use crate::reply::{Reply, WindowsReply};
+use crate::reply::{Reply, SlicesForm, SlicesReply, WindowsReply};
 
 const NIL: u8 = 0;
 const FALSE: u8 = 1;
@@ -55,6 +55,7 @@ pub(super) fn encode_reply(reply: &Reply, body: &mut Body<'_>) {
             encode_error(error, body);
         }
         Reply::Windows(windows) => encode_windows(windows, body),
+        Reply::Slices(slices) => encode_slices(slices, body),
     }
 }
 
@@ -107,6 +108,23 @@ pub(super) fn encode_error(error: &ErrorReply, body: &mut Body<'_>) {
     body.length32("sentence", error.sentence().len());
     body.u64(error.number().unwrap_or(0));
     body.bytes(error.sentence().as_bytes());
+}
+
+fn encode_slices(slices: &SlicesReply, body: &mut Body<'_>) {
+    let count = slices.ranges.len();
+    match slices.form {
+        SlicesForm::List => array(count, body),
+        SlicesForm::Map => {
+            body.u8(MAP);
+            body.length32("map", count / 2);
+        }
+    }
+    for item in slices.items() {
+        match item {
+            Some(bytes) => bulk(bytes, body),
+            None => body.u8(NIL),
+        }
+    }
 }
 
 fn encode_windows(windows: &WindowsReply, body: &mut Body<'_>) {

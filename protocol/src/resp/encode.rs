@@ -6,7 +6,7 @@ use tilekv_tile::{Answers, Value, Values};
 
 use crate::command::RequestShape;
 use crate::error::ErrorReply;
-use crate::reply::{Reply, WindowsReply};
+use crate::reply::{Reply, SlicesForm, SlicesReply, WindowsReply};
 
 /// The version of RESP that a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +55,7 @@ impl Writer<'_> {
             }
             Reply::Map(pairs) => self.map(pairs),
             Reply::Windows(windows) => self.windows(windows),
+            Reply::Slices(slices) => self.slices(slices),
         }
     }
 
@@ -139,6 +140,20 @@ impl Writer<'_> {
         for (key, value) in pairs {
             self.reply(key);
             self.reply(value);
+        }
+    }
+
+    fn slices(&mut self, slices: &SlicesReply) {
+        let count = slices.ranges.len();
+        match (slices.form, self.version) {
+            (SlicesForm::Map, RespVersion::Resp3) => self.header(b'%', count / 2),
+            _ => self.header(b'*', count),
+        }
+        for item in slices.items() {
+            match item {
+                Some(bytes) => self.bulk(bytes),
+                None => self.nil(),
+            }
         }
     }
 

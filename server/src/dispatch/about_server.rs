@@ -18,7 +18,9 @@ pub(super) fn run(
         ServerCommand::Commands(query) => command_reply(&query),
         ServerCommand::Info(sections) => info::reply(context, &sections),
         ServerCommand::Config(command) => configuration::run(context, command)?,
-        ServerCommand::DatabaseSize => Reply::Integer(0),
+        ServerCommand::DatabaseSize => {
+            Reply::unsigned(context.version.records().figures(context.now_ms).count)
+        }
         ServerCommand::Time => time(context.now_ms),
         ServerCommand::LastSave => {
             Reply::Integer(context.shared.saved_ms.load(Ordering::Relaxed) / 1000)

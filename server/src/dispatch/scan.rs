@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use tilekv_engine::{PinnedPages, ReadOutcome, TileRange};
-use tilekv_protocol::{ErrorReply, Reply, WindowExplain};
+use tilekv_protocol::{ErrorReply, RecordScan, Reply, WindowExplain};
 use tilekv_tile::{Identifier, Name};
 
-use super::{Action, Answer, Context, views, windows};
+use super::{Action, Answer, Context, records, views, windows};
 use crate::cold_reads::{self, ColdWork};
 use crate::limits::INLINE_RANGE_TILE_COUNT_MAX;
 use crate::refuse;
@@ -17,6 +17,10 @@ use crate::shared::Shared;
 pub(crate) enum Scan {
     /// VIEW.INFO.
     ViewInfo(Name),
+    /// SCAN.
+    Records(RecordScan),
+    /// KEYS.
+    Keys(Bytes),
     /// TILE.RANGE.
     Range(Range),
     /// WINDOW.EXPLAIN.
@@ -68,6 +72,8 @@ pub(crate) fn run(shared: &Shared, scan: &Scan) -> Answer {
             let info = shared.reader.view_info(&version, view, now_ms);
             info.map(|info| views::info(&info)).map_err(|error| cold_reads::refuse(shared, &error))
         }
+        Scan::Records(scan) => records::scan_keys(shared, version.records(), now_ms, scan),
+        Scan::Keys(pattern) => Ok(records::keys(version.records(), now_ms, pattern)),
         Scan::Explain(explain) => windows::explain_in_place(shared, &version, now_ms, explain),
         Scan::Range(range) => read_range(shared, &version, now_ms, range),
     }

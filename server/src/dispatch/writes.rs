@@ -49,6 +49,9 @@ pub(crate) fn reply(outcome: Outcome) -> Reply {
         Outcome::Ok => Reply::OK,
         Outcome::Count(count) => Reply::unsigned(count),
         Outcome::Duplicate => Reply::Integer(0),
+        Outcome::Nil => Reply::Nil,
+        Outcome::Integer(value) => Reply::Integer(value),
+        Outcome::Text(text) => Reply::Bulk(text),
     }
 }
 

@@ -304,6 +304,7 @@ impl Simulation {
             (Write::AddSeal { .. }, _) => "seals made",
             (Write::RemoveSeal { .. }, _) => "seals withdrawn",
             (Write::CreateService { .. } | Write::DropService(_), _) => "services",
+            (Write::Record(_), _) => "writes to records",
         });
         for effect in effects {
             if let Effect::Rows { too_old, late_dropped, .. } = effect {
