@@ -19,4 +19,5 @@ mod kills;
 mod loads;
 mod operations;
 mod producers;
+mod records;
 mod redis_tools;

@@ -140,7 +140,10 @@ fn is_of_family(name: &[u8], family: Family) -> bool {
 
 fn memory(context: &Context<'_>, command: &MemoryCommand) -> Answer {
     match command {
-        MemoryCommand::Usage(_) => Ok(Reply::Nil),
+        MemoryCommand::Usage(key) => {
+            let bytes = context.version.records().bytes_of(key, context.now_ms);
+            Ok(bytes.map_or(Reply::Nil, Reply::unsigned))
+        }
         MemoryCommand::Doctor => Ok(Reply::text(memory_diagnosis(context.shared))),
         MemoryCommand::Statistics => Ok(memory_statistics(context)),
     }

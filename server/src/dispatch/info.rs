@@ -258,7 +258,13 @@ fn tilekv(context: &Context<'_>, lines: &mut Lines) {
 }
 
 /// Records live in the key space; a store without any shows no database, as Redis does.
-fn keyspace(_: &Context<'_>, _: &mut Lines) {}
+fn keyspace(context: &Context<'_>, lines: &mut Lines) {
+    let figures = context.version.records().figures(context.now_ms);
+    if 0 < figures.count {
+        let (keys, expires) = (figures.count, figures.expiring);
+        lines.add("db0", format_args!("keys={keys},expires={expires},avg_ttl=0,subexpiry=0"));
+    }
+}
 
 fn executable() -> String {
     std::env::current_exe().map_or_else(|_| String::new(), |path| path.display().to_string())
