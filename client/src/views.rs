@@ -29,6 +29,10 @@ pub struct ViewInfo {
     pub late_dropped: u64,
     /// How many events were older than the retention.
     pub too_old: u64,
+    /// How many rows the job took that was committed last, in the last 7 days.
+    pub last_job_rows: Option<i64>,
+    /// When that was, in milliseconds since the epoch.
+    pub last_job_at: Option<i64>,
 }
 
 /// A sealed range of a view's time: `[from, to)` in milliseconds since the epoch.
@@ -95,6 +99,8 @@ impl Client {
             seal_lag: fields.optional_integer("seal_lag")?,
             late_dropped: fields.unsigned("late_dropped")?,
             too_old: fields.unsigned("too_old")?,
+            last_job_rows: fields.optional_integer("last_job_rows")?,
+            last_job_at: fields.optional_integer("last_job_at")?,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Owns the figures of views and stores: what VIEW.INFO and metrics report.
 
-use tilekv_tile::ViewDefinition;
+use tilekv_tile::{SealMode, ViewDefinition, floor_to};
 
 use crate::catalog::View;
 use crate::codec::bytes_u64;
@@ -29,6 +29,17 @@ pub struct ViewInfo {
     pub late_dropped: u64,
     /// Rows skipped because they lay before the retention horizon.
     pub too_old: u64,
+    /// The job that was committed last, in the 7 days that jobs are remembered.
+    pub last_job: Option<LastJob>,
+}
+
+/// What the job that a view's driver committed last has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastJob {
+    /// Rows and tiles that it took.
+    pub rows: u64,
+    /// When it was committed, in milliseconds.
+    pub committed_at: i64,
 }
 
 /// Figures of a view that cost no scan.
@@ -40,6 +51,9 @@ pub struct ViewFreshness {
     pub newest_event: Option<i64>,
     /// How far the newest sealed range lies behind the clock, in milliseconds.
     pub seal_lag: Option<i64>,
+    /// Whether its values are stale: its windows end more than MAXLAG before the last whole tile.
+    /// None where it has no MAXLAG, or ends its windows by the clock.
+    pub is_stale: Option<bool>,
     /// Rows acknowledged and not applied because their range was sealed.
     pub late_dropped: u64,
     /// Rows skipped because they lay before the retention horizon.
@@ -105,6 +119,7 @@ impl Version {
                 name: view.definition.name.to_string(),
                 newest_event: view.counters.newest_event(),
                 seal_lag: seal_lag(view, now_ms),
+                is_stale: is_stale(view, now_ms),
                 late_dropped: view.counters.late_dropped(),
                 too_old: view.counters.too_old(),
             })
@@ -122,6 +137,7 @@ pub(crate) fn view_info(
     version: &Version,
     view: &View,
     now_ms: i64,
+    last_job: Option<LastJob>,
 ) -> Result<ViewInfo, EngineError> {
     let horizon = view.horizon(now_ms).unwrap_or(i64::MIN);
     let (mut entities, mut tiles) = (0, 0);
@@ -144,7 +160,20 @@ pub(crate) fn view_info(
         seal_lag: seal_lag(view, now_ms),
         late_dropped: view.counters.late_dropped(),
         too_old: view.counters.too_old(),
+        last_job,
     })
+}
+
+/// The rule of MAXLAG, for a window that ends at the clock.
+fn is_stale(view: &View, now_ms: i64) -> Option<bool> {
+    let max_lag = view.definition.max_lag?;
+    if view.definition.seal == SealMode::Off {
+        return None;
+    }
+    let floor = floor_to(now_ms, view.span());
+    let sealed = view.coverage.ranges().iter().rev().find(|(from, _)| *from < floor);
+    let end = sealed.map_or(floor, |(_, to)| floor.min(*to));
+    Some(max_lag.millis() < floor.saturating_sub(end))
 }
 
 fn seal_lag(view: &View, now_ms: i64) -> Option<i64> {

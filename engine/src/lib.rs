@@ -75,7 +75,7 @@ pub use engine::{Engine, EngineCounters};
 pub use error::EngineError;
 pub use explain::{ExplainedTile, Explanation};
 pub use finding::Finding;
-pub use info::{StoreInfo, ViewFreshness, ViewInfo};
+pub use info::{LastJob, StoreInfo, ViewFreshness, ViewInfo};
 pub use inspect::Inspection;
 pub use job::{JobCommit, JobCounters, JobId, JobInfo, JobMode, JobRequest, JobState, JobTile};
 pub use jobs::{Jobs, Sealing};

@@ -12,7 +12,7 @@ use crate::catalog::View;
 use crate::error::EngineError;
 use crate::explain::{Explanation, explain};
 use crate::frame::{Frame, FrameTime};
-use crate::info::{ViewInfo, view_info};
+use crate::info::{LastJob, ViewInfo, view_info};
 use crate::job_table::JobTable;
 use crate::limits::RANGE_TILE_COUNT_MAX;
 use crate::lookup::gather;
@@ -255,7 +255,13 @@ impl Reader {
         name: &Name,
         now_ms: i64,
     ) -> Result<ViewInfo, EngineError> {
-        view_info(version, version.catalog.named(name)?, now_ms)
+        let view = version.catalog.named(name)?;
+        let jobs = self.shared.jobs.read();
+        let of_view = jobs.iter(now_ms).filter(|job| job.view == view.id);
+        let last = of_view.max_by_key(|job| (job.committed_at, job.id));
+        let last = last.map(|job| LastJob { rows: job.rows, committed_at: job.committed_at });
+        drop(jobs);
+        view_info(version, view, now_ms, last)
     }
 
     /// The last sequence that the producer has applied to the view.

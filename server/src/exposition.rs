@@ -323,6 +323,11 @@ fn write_views(page: &mut PageWriter<'_>, shared: &Shared) -> fmt::Result {
         "How far the newest sealed range lies behind the clock",
         &rows(|view| view.seal_lag),
     )?;
+    page.gauges(
+        "tilekv_view_stale",
+        "1 where windows end more than the view's MAXLAG before the last whole tile, else 0",
+        &rows(|view| view.is_stale.map(i64::from)),
+    )?;
     page.counters(
         "tilekv_view_late_dropped",
         "Rows acknowledged and not applied because their range was sealed",

@@ -34,6 +34,11 @@ pub(super) fn info(info: &ViewInfo) -> Reply {
         pair("seal_lag", info.seal_lag.map_or(Reply::Nil, Reply::Integer)),
         pair("late_dropped", Reply::unsigned(info.late_dropped)),
         pair("too_old", Reply::unsigned(info.too_old)),
+        pair("last_job_rows", info.last_job.map_or(Reply::Nil, |job| Reply::unsigned(job.rows))),
+        pair(
+            "last_job_at",
+            info.last_job.map_or(Reply::Nil, |job| Reply::Integer(job.committed_at)),
+        ),
     ])
 }
 

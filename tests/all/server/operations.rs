@@ -148,6 +148,7 @@ fn the_metrics_page_is_well_formed_and_holds_what_is_documented() {
     let job = client.call("JOB.BEGIN v 0 60000 MODE merge").text().to_owned();
     client.call(&format!("JOB.PUT {job} COLUMNS 1 i ROWS 1 e 0 1"));
     assert_eq!(client.call(&format!("JOB.COMMIT {job}")).to_string(), "+OK");
+    assert_eq!(client.call("VIEW.ALTER v SEAL required MAXLAG 1h").to_string(), "+OK");
     let mut page = String::new();
     wait_until("the counts are on the page", || {
         page = server.http("/metrics").1;
