@@ -12,7 +12,7 @@ use crate::limits::BATCH_ROWS_MAX;
 #[command(after_help = "Times are milliseconds since 1970-01-01 UTC, dates such as 2013-07-01 or \
     2013-07-01T12:30:00Z (UTC), or now.\n\
     Exit codes: 0 done, 1 refused by the server, 2 wrong command line, 3 server not reached, \
-    4 unusable file, 5 output not written, 6 damage found.")]
+    4 unusable file, 5 output not written, 6 damage found, 7 changes pending (plan).")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) server: Server,
@@ -52,6 +52,13 @@ pub(crate) enum Action {
     /// Create, list, describe, change and drop views
     #[command(subcommand)]
     View(View),
+    /// Show what a file of views and services would change
+    Plan(Plan),
+    /// Make views and services what a file says, after showing it
+    Apply(Apply),
+    /// Create, list, describe, ask and drop feature services
+    #[command(subcommand)]
+    Service(Service),
     /// Add one event to the tile that holds its time
     Add(Add),
     /// Replace one tile by partials
@@ -75,6 +82,8 @@ pub(crate) enum Action {
     Job(Job),
     /// Ask for windows of entities
     Get(Get),
+    /// Add what the store would have answered to each row of a CSV or Parquet file
+    TrainingSet(Box<TrainingSet>),
     /// Show how a window came to its value, as a timeline
     Explain(Explain),
     /// Back up a store's folder, also while a server is using it
@@ -139,6 +148,77 @@ pub(crate) enum View {
     Drop {
         /// The view
         view: String,
+    },
+}
+
+/// `tilekv plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tilekv plan views.toml --detailed-exitcode")]
+pub(crate) struct Plan {
+    /// A TOML file with a `[[view]]` table per view and a `[[service]]` table per service
+    pub(crate) file: PathBuf,
+    /// Drop views and services that the file does not declare
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// End with status 7 where there is something to change, for scripts
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+/// `tilekv apply`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tilekv apply views.toml --yes")]
+pub(crate) struct Apply {
+    /// A TOML file with a `[[view]]` table per view and a `[[service]]` table per service
+    pub(crate) file: PathBuf,
+    /// Drop views and services that the file does not declare
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// Go ahead without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// `tilekv service ..`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Service {
+    /// Create a service
+    #[command(after_help = "Example:\n  tilekv service create ranking shop.likes.likes@7d \
+        users.visits@1h")]
+    Create {
+        /// The service
+        service: String,
+        /// Windows: `view.feature@window[:offset]`
+        #[arg(required = true, value_name = "SELECTOR")]
+        selectors: Vec<String>,
+    },
+    /// List the services
+    List,
+    /// Show a service's selectors, keys and views
+    Info {
+        /// The service
+        service: String,
+    },
+    /// Ask for the vectors of rows of key values
+    #[command(after_help = "Example:\n  tilekv service get ranking user=u:1,item=i:7 \
+        user=u:1,item=i:8")]
+    Get {
+        /// The service
+        service: String,
+        /// A row of key values; a key left out is one that the row does not have
+        #[arg(required = true, value_name = "KEY=VALUE,..")]
+        rows: Vec<String>,
+        /// The time to ask for [default: the server's clock]
+        #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
+        at: Option<String>,
+        /// Count only seals that were known at that time
+        #[arg(long, requires = "at")]
+        known: bool,
+    },
+    /// Drop a service; its views stay
+    Drop {
+        /// The service
+        service: String,
     },
 }
 
@@ -443,6 +523,49 @@ pub(crate) enum EdgeWord {
     Live,
 }
 
+/// `tilekv training-set`.
+#[derive(Debug, Args)]
+#[command(after_help = "Every row is asked for at its own time, by the code that serves. All \
+    columns of the file are kept, and a column follows for each window.\n\n\
+    Example:\n  tilekv training-set clicks.parquet train.parquet --service ranking --time at \
+    --map user=user_id")]
+pub(crate) struct TrainingSet {
+    /// A Parquet file, or a CSV file with a header line, plain or .gz: keys, times, labels
+    pub(crate) file: PathBuf,
+    /// The file to write, which must not exist: Parquet where it ends in .parquet, else CSV
+    pub(crate) out: PathBuf,
+    /// The feature service
+    #[arg(long, conflicts_with_all = ["view", "select"], required_unless_present = "view")]
+    pub(crate) service: Option<String>,
+    /// The view, with --select
+    #[arg(long, requires = "select")]
+    pub(crate) view: Option<String>,
+    /// Windows of the view: `feature@window[:offset]`
+    #[arg(long, value_delimiter = ',', value_name = "SELECTOR,..", requires = "view")]
+    pub(crate) select: Vec<String>,
+    /// The column with the time to ask for
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) time: String,
+    /// How times are written
+    #[arg(long, value_enum, default_value_t = TimeForm::Millis)]
+    pub(crate) time_form: TimeForm,
+    /// Which column of the file has the values of a key [default: the one of the same name]
+    #[arg(long, value_name = "KEY=COLUMN")]
+    pub(crate) map: Vec<String>,
+    /// Count only seals that were known at a row's time
+    #[arg(long)]
+    pub(crate) known: bool,
+    /// Add a column with the status of each value
+    #[arg(long)]
+    pub(crate) status: bool,
+    /// The character between cells of CSV
+    #[arg(long, default_value_t = ',', value_name = "CHARACTER")]
+    pub(crate) delimiter: char,
+    /// Rows of one request
+    #[arg(long, default_value_t = 2_000, value_name = "ROWS", value_parser = batch_rows)]
+    pub(crate) batch: usize,
+}
+
 /// `tilekv explain`.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
@@ -454,6 +577,9 @@ pub(crate) struct Explain {
     pub(crate) selector: String,
     #[command(flatten)]
     pub(crate) moment: Moment,
+    /// List every stored tile that the window meets, with its level and where it was found
+    #[arg(long)]
+    pub(crate) tiles: bool,
 }
 
 /// `tilekv backup`.

@@ -128,16 +128,21 @@ impl RowLayout {
 
     /// A time as the command line says that it is written.
     pub(crate) fn time(&self, text: &[u8]) -> Result<i64, String> {
-        let shown = || String::from_utf8_lossy(text).into_owned();
-        let whole = |text: &[u8]| Timestamp::parse(text).map_err(|error| error.to_string());
-        match self.time_form {
-            TimeForm::Millis => whole(text).map(Timestamp::millis),
-            TimeForm::Seconds => {
-                let seconds = whole(text)?.millis();
-                seconds.checked_mul(1_000).ok_or_else(|| format!("time {seconds} s: too far away"))
-            }
-            TimeForm::Iso => clock_time::parse(&shown()).map_err(|error| error.to_string()),
+        time_of(self.time_form, text)
+    }
+}
+
+/// The milliseconds of a time that is written so.
+pub(crate) fn time_of(form: TimeForm, text: &[u8]) -> Result<i64, String> {
+    let shown = || String::from_utf8_lossy(text).into_owned();
+    let whole = |text: &[u8]| Timestamp::parse(text).map_err(|error| error.to_string());
+    match form {
+        TimeForm::Millis => whole(text).map(Timestamp::millis),
+        TimeForm::Seconds => {
+            let seconds = whole(text)?.millis();
+            seconds.checked_mul(1_000).ok_or_else(|| format!("time {seconds} s: too far away"))
         }
+        TimeForm::Iso => clock_time::parse(&shown()).map_err(|error| error.to_string()),
     }
 }
 

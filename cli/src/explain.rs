@@ -9,6 +9,7 @@ use crate::failure::CliError;
 use crate::get::{at_of, edge_of};
 use crate::render::{self, entity_bytes};
 use crate::session::connect;
+use crate::table::{Align, Table};
 use crate::terminal::{drawing_columns, say};
 use crate::timeline::{Lane, Mark, Timeline};
 use crate::views::name;
@@ -20,7 +21,25 @@ pub(crate) fn run(server: &Server, explain: Explain) -> Result<(), CliError> {
     let client = connect(server, 0)?;
     let explanation = client.explain(&view, &entity, &selector, at, edge)?;
     let subject = format!("{} of {} in {view}", explanation.selector, render::entity(&entity));
-    say(text(&subject, &explanation, drawing_columns()))
+    say(text(&subject, &explanation, drawing_columns()))?;
+    if explain.tiles { say(tile_table(&explanation)) } else { Ok(()) }
+}
+
+/// Every stored tile that the window meets.
+fn tile_table(explanation: &Explanation) -> String {
+    let headings = ["tile (UTC)", "size", "found in", "hides older", "used"];
+    let mut table = Table::new(&headings.map(|heading| (heading, Align::Left)));
+    let word = |is_so: bool| if is_so { "yes" } else { "no" }.to_owned();
+    for tile in &explanation.tiles {
+        table.row(vec![
+            show(tile.start),
+            size_name(tile.span_ms),
+            tile.source.clone(),
+            word(tile.is_base),
+            word(!tile.is_hidden),
+        ]);
+    }
+    format!("\n{}", table.render())
 }
 
 fn text(subject: &str, explanation: &Explanation, columns: usize) -> String {
@@ -53,7 +72,8 @@ fn facts(subject: &str, explanation: &Explanation) -> Vec<String> {
     lines
 }
 
-/// A lane for each size of tile, one for tiles that are hidden, one for seals and one for holes.
+/// A lane for the window, one for each size of tile, and where there are such, for tiles that are
+/// hidden, for seals, for holes, and for the time up to the question that no seal covers.
 fn timeline(explanation: &Explanation, columns: usize) -> Vec<String> {
     let tile_starts = explanation.tiles.iter().map(|tile| tile.start);
     let end = explanation.window_end;
@@ -66,7 +86,15 @@ fn timeline(explanation: &Explanation, columns: usize) -> Vec<String> {
     sizes.push(explanation.tile_ms);
     sizes.sort_unstable();
     sizes.dedup();
-    let mut drawing = Timeline::new(start, end, columns);
+    let is_behind = explanation.complete_to < explanation.floor;
+    let drawn_end = if is_behind { end.max(explanation.floor) } else { end };
+    let mut drawing = Timeline::new(start, drawn_end, columns);
+    let lane = |name: &str, mark: char, ranges: Vec<(i64, i64)>| Lane {
+        name: name.to_owned(),
+        mark: Mark::Touched(mark),
+        ranges,
+    };
+    drawing.lane(lane("window", '─', vec![(start, end)]));
     for size in sizes {
         let tiles = explanation.tiles.iter().filter(|tile| tile.span_ms == size);
         let shown = tiles.filter(|tile| !tile.is_hidden);
@@ -76,24 +104,28 @@ fn timeline(explanation: &Explanation, columns: usize) -> Vec<String> {
     let hidden = explanation.tiles.iter().filter(|tile| tile.is_hidden);
     let hidden: Vec<_> = hidden.map(|tile| (tile.start, tile.start + tile.span_ms)).collect();
     if !hidden.is_empty() {
-        drawing.lane(Lane { name: "hidden".to_owned(), mark: Mark::Touched('~'), ranges: hidden });
+        drawing.lane(lane("hidden", '~', hidden));
     }
     if !explanation.seals.is_empty() {
-        let ranges = explanation.seals.clone();
-        drawing.lane(Lane { name: "sealed".to_owned(), mark: Mark::Touched('='), ranges });
+        drawing.lane(lane("sealed", '=', explanation.seals.clone()));
     }
     if !explanation.holes.is_empty() {
-        let ranges = explanation.holes.clone();
-        drawing.lane(Lane { name: "incomplete".to_owned(), mark: Mark::Touched('x'), ranges });
+        drawing.lane(lane("incomplete", 'x', explanation.holes.clone()));
+    }
+    if is_behind {
+        let behind = vec![(explanation.complete_to, explanation.floor)];
+        drawing.lane(lane("unsealed", '?', behind));
     }
     drawing.render()
 }
 
 fn span_name(millis: i64) -> String {
-    match tilekv_client::Span::from_millis(millis) {
-        Ok(span) => format!("{span} tiles"),
-        Err(_) => "tiles".to_owned(),
-    }
+    format!("{} tiles", size_name(millis))
+}
+
+fn size_name(millis: i64) -> String {
+    let span = tilekv_client::Span::from_millis(millis);
+    span.map_or_else(|_| format!("{millis}ms"), |span| span.to_string())
 }
 
 #[cfg(test)]
@@ -103,8 +135,7 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
-    #[test]
-    fn a_window_is_told_and_drawn() {
+    fn explanation() -> Explanation {
         let tile = |hour: i64, is_hidden| ExplainedTile {
             start: hour * HOUR,
             span_ms: HOUR,
@@ -112,7 +143,7 @@ mod tests {
             is_base: false,
             is_hidden,
         };
-        let explanation = Explanation {
+        Explanation {
             selector: "likes@4h".to_owned(),
             edge: "closed".to_owned(),
             tile_ms: HOUR,
@@ -128,7 +159,12 @@ mod tests {
             holes: vec![(3 * HOUR, 4 * HOUR)],
             status: Status::Incomplete,
             value: Value::Int(7),
-        };
+        }
+    }
+
+    #[test]
+    fn a_window_is_told_and_drawn() {
+        let explanation = explanation();
         let shown = text("likes@4h of u:1 in shop", &explanation, 53);
         let expected = "\
 likes@4h of u:1 in shop
@@ -140,11 +176,42 @@ complete to  1970-01-01 03:00
 tiles read   1, 1 hidden
 incomplete   1970-01-01 03:00 to 1970-01-01 04:00 UTC
 
+window      |────────────────────────────────────────|
 1h tiles    |██████████······························|
 hidden      |····················~~~~~~~~~~··········|
 sealed      |==============================··········|
 incomplete  |······························xxxxxxxxxx|
+unsealed    |······························??????????|
              1970-01-01 00:00        1970-01-01 04:00";
         assert_eq!(shown, expected, "\n{shown}");
+    }
+
+    #[test]
+    fn a_window_that_waits_for_a_seal_is_drawn_up_to_the_question() {
+        let mut waiting = explanation();
+        (waiting.window_end, waiting.window_start) = (3 * HOUR, Some(-HOUR));
+        (waiting.floor, waiting.holes) = (5 * HOUR, Vec::new());
+        waiting.tiles.truncate(1);
+        let drawn = timeline(&waiting, 75);
+        let expected = [
+            "window    |────────────────────────────────────────····················|",
+            "1h tiles  |··········██████████········································|",
+            "sealed    |··········==============================····················|",
+            "unsealed  |········································????????????????????|",
+        ];
+        assert_eq!(drawn[..4], expected, "\n{}", drawn.join("\n"));
+    }
+
+    #[test]
+    fn every_tile_is_listed_with_its_level_and_origin() {
+        let mut listed = explanation();
+        listed.tiles[1].span_ms = 24 * HOUR;
+        listed.tiles[1].source = "segment 3".to_owned();
+        let expected = "
+tile (UTC)        size  found in   hides older  used
+----------------  ----  ---------  -----------  ----
+1970-01-01 00:00  1h    overlay    no           yes
+1970-01-01 02:00  1d    segment 3  no           no";
+        assert_eq!(tile_table(&listed), expected, "\n{}", tile_table(&listed));
     }
 }

@@ -45,6 +45,12 @@ pub(crate) enum CliError {
         /// How many places.
         count: usize,
     },
+    /// What a file declares cannot be made so.
+    #[error("{0}")]
+    Refused(String),
+    /// A plan has changes, and its exit status is to say so.
+    #[error("there are changes to apply")]
+    ChangesPending,
     /// Standard output cannot be written.
     #[error("write to standard output: {0}")]
     Output(io::Error),
@@ -56,15 +62,17 @@ pub(crate) enum CliError {
 impl CliError {
     /// 1: the server refused. 2: the command line is wrong. 3: the server could not be reached or
     /// was lost. 4: a file cannot be used. 5: output cannot be written. 6: a check found damage.
+    /// 7: a plan has changes.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) if is_about_the_way(error) => 3,
             Self::Client(ClientError::Input(_)) => 2,
-            Self::Client(_) => 1,
+            Self::Client(_) | Self::Refused(_) => 1,
             Self::Input(_) | Self::Usage(_) => 2,
             Self::File { .. } | Self::Content { .. } | Self::Store(_) => 4,
             Self::Output(_) | Self::OutputClosed => 5,
             Self::Damaged { .. } => 6,
+            Self::ChangesPending => 7,
         }
     }
 

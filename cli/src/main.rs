@@ -1,6 +1,7 @@
 //! The `tilekv` command line: reads what is wanted, does it through the client, and says what
 //! came of it. Each command has a file of its own; this one knows which is which.
 
+mod apply;
 mod arguments;
 mod backup;
 mod clock_time;
@@ -16,14 +17,19 @@ mod jobs;
 mod limits;
 mod load;
 mod parquet_rows;
+mod plan;
 mod progress;
 mod render;
+mod services;
 mod session;
 mod source;
 mod table;
 mod terminal;
 mod tiles;
 mod timeline;
+mod training_input;
+mod training_output;
+mod training_set;
 mod verify;
 mod view_file;
 mod views;
@@ -51,6 +57,9 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     match arguments.action {
         Action::Ping(ping) => session::ping(&server, &ping),
         Action::View(view) => views::run(&server, view),
+        Action::Plan(plan) => apply::plan(&server, &plan),
+        Action::Apply(apply) => apply::apply(&server, &apply),
+        Action::Service(service) => services::run(&server, service),
         Action::Add(add) => tiles::add(&server, add),
         Action::Set(write) => tiles::set(&server, write),
         Action::Merge(write) => tiles::merge(&server, write),
@@ -61,6 +70,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
         Action::Load(load) => load::run(&server, load),
         Action::Job(job) => jobs::run(&server, job),
         Action::Get(get) => get::run(&server, get),
+        Action::TrainingSet(training) => training_set::run(&server, &training),
         Action::Explain(explain) => explain::run(&server, explain),
         Action::Backup(backup) => backup::run(&backup),
         Action::Restore(restore) => backup::put_back(&restore),

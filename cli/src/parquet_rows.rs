@@ -54,7 +54,7 @@ struct Window {
 }
 
 /// The values of a column of the file.
-enum Column {
+pub(crate) enum Column {
     Integers(Vec<Option<i64>>),
     Doubles(Vec<Option<f64>>),
     Texts(Vec<Option<Bytes>>),
@@ -238,7 +238,8 @@ impl Window {
 }
 
 impl Column {
-    fn read(array: &dyn Array) -> Result<Self, String> {
+    /// The values of an array, of the types that a load takes.
+    pub(crate) fn read(array: &dyn Array) -> Result<Self, String> {
         Ok(match array.data_type() {
             DataType::Int8 => Self::Integers(integers::<Int8Type>(array)?),
             DataType::Int16 => Self::Integers(integers::<Int16Type>(array)?),
@@ -272,6 +273,17 @@ impl Column {
                 ));
             }
         })
+    }
+
+    /// A value as text, times as milliseconds; none for null.
+    pub(crate) fn text(&self, row: usize) -> Option<Bytes> {
+        match self {
+            Self::Integers(values) | Self::Times(values) => {
+                values[row].map(|value| Bytes::from(value.to_string()))
+            }
+            Self::Doubles(values) => values[row].map(|value| Bytes::from(value.to_string())),
+            Self::Texts(values) => values[row].clone(),
+        }
     }
 
     fn name(&self) -> &'static str {

@@ -97,7 +97,7 @@ fn csv_reader(load: &Load, progress: &Progress) -> Result<csv::Reader<Box<dyn Re
 }
 
 /// Whether a file begins so; it is read from the start afterwards.
-fn starts_with(mut file: &File, path: &Path, magic: &[u8]) -> Result<bool, CliError> {
+pub(crate) fn starts_with(mut file: &File, path: &Path, magic: &[u8]) -> Result<bool, CliError> {
     let failed = |source| CliError::File { verb: "read", path: shown(path), source };
     let mut start = Vec::new();
     let limit = u64::try_from(magic.len()).unwrap_or(u64::MAX);
@@ -119,5 +119,7 @@ pub(crate) fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-const GZIP_MAGIC: &[u8] = b"\x1F\x8B";
-const PARQUET_MAGIC: &[u8] = b"PAR1";
+/// How a file of gzip begins.
+pub(crate) const GZIP_MAGIC: &[u8] = b"\x1F\x8B";
+/// How a file of Parquet begins.
+pub(crate) const PARQUET_MAGIC: &[u8] = b"PAR1";

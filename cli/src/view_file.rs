@@ -1,12 +1,12 @@
-//! Definitions of views in a TOML file: one `[[view]]` table per view, in the words of
-//! VIEW.CREATE. Knows nothing of the server.
+//! Definitions in a TOML file: a `[[view]]` table per view, in the words of VIEW.CREATE, and a
+//! `[[service]]` table per service. Knows nothing of the server.
 
 use std::path::Path;
 
 use serde::Deserialize;
 use tilekv_client::{
-    Edge, Identifier, LateMode, Name, SealMode, Span, TileError, ViewDefinition, parse_column,
-    parse_feature,
+    Edge, Identifier, LateMode, Name, SealMode, Span, TileError, ViewDefinition, ViewSelector,
+    parse_column, parse_feature,
 };
 
 use crate::failure::CliError;
@@ -14,7 +14,27 @@ use crate::failure::CliError;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ViewFile {
+    #[serde(default)]
     view: Vec<ViewTable>,
+    #[serde(default)]
+    service: Vec<ServiceTable>,
+}
+
+/// One feature service.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceTable {
+    name: String,
+    selectors: Vec<String>,
+}
+
+/// What a file declares.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Declared {
+    /// Views, each of another name.
+    pub(crate) views: Vec<ViewDefinition>,
+    /// Services and their selectors, each of another name.
+    pub(crate) services: Vec<(Name, Vec<ViewSelector>)>,
 }
 
 /// One view; what is left out is as VIEW.CREATE has it.
@@ -70,7 +90,7 @@ fn default_keys() -> Vec<String> {
 }
 
 /// Reads and checks all definitions of a file.
-pub(crate) fn read(path: &Path) -> Result<Vec<ViewDefinition>, CliError> {
+pub(crate) fn read(path: &Path) -> Result<Declared, CliError> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| CliError::File {
         verb: "read",
@@ -80,13 +100,34 @@ pub(crate) fn read(path: &Path) -> Result<Vec<ViewDefinition>, CliError> {
     parse(&text).map_err(|problem| CliError::Content { path: shown, problem })
 }
 
-fn parse(text: &str) -> Result<Vec<ViewDefinition>, String> {
+pub(crate) fn parse(text: &str) -> Result<Declared, String> {
     let file: ViewFile = toml::from_str(text).map_err(|error| error.to_string())?;
-    let definition = |table: ViewTable| {
+    let mut declared = Declared::default();
+    for table in file.view {
         let name = table.name.clone();
-        definition(table).map_err(|error| format!("view \"{name}\": {error}"))
-    };
-    file.view.into_iter().map(definition).collect()
+        let view = definition(table).map_err(|error| format!("view \"{name}\": {error}"))?;
+        if declared.views.iter().any(|known| known.name == view.name) {
+            return Err(format!("view \"{name}\" is declared twice, expected once"));
+        }
+        declared.views.push(view);
+    }
+    for table in file.service {
+        let about = |error: TileError| format!("service \"{}\": {error}", table.name);
+        let name = Name::parse(table.name.as_bytes()).map_err(about)?;
+        let selectors = all(&table.selectors, |text| ViewSelector::parse(text.as_bytes()));
+        let selectors = selectors.map_err(about)?;
+        if selectors.is_empty() {
+            return Err(format!("service \"{name}\" has no selectors, expected at least one"));
+        }
+        if declared.services.iter().any(|(known, _)| *known == name) {
+            return Err(format!("service \"{name}\" is declared twice, expected once"));
+        }
+        declared.services.push((name, selectors));
+    }
+    if declared == Declared::default() {
+        return Err("declares nothing, expected [[view]] or [[service]] tables".to_owned());
+    }
+    Ok(declared)
 }
 
 fn definition(table: ViewTable) -> Result<ViewDefinition, TileError> {
@@ -145,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_view_is_read_with_its_defaults() {
-        let views = parse(LIKES).unwrap();
+        let views = parse(LIKES).unwrap().views;
         let [view] = &views[..] else { panic!("one view, not {}", views.len()) };
         assert_eq!(view.name.as_str(), "shop.likes");
         assert_eq!(view.seal, SealMode::Required);
@@ -162,5 +203,21 @@ mod tests {
         assert!(column.contains("shop.likes") && column.contains("price"), "{column}");
         let edge = parse(&LIKES.replace("\"required\"", "\"maybe\"")).unwrap_err();
         assert!(edge.contains("maybe"), "{edge}");
+        let twice = parse(&[LIKES, LIKES].concat()).unwrap_err();
+        assert!(twice.contains("shop.likes\" is declared twice"), "{twice}");
+        assert!(parse("").unwrap_err().contains("declares nothing"));
+    }
+
+    #[test]
+    fn services_are_read_beside_views() {
+        let service = |selector: &str| {
+            format!("{LIKES}\n[[service]]\nname = \"ranking\"\nselectors = [{selector}]\n")
+        };
+        let declared = parse(&service("\"shop.likes.spent@7d\"")).unwrap();
+        let [(name, selectors)] = &declared.services[..] else { panic!("one service") };
+        assert_eq!((name.as_str(), selectors[0].view.as_str()), ("ranking", "shop.likes"));
+        let wrong = parse(&service("\"spent@7d\"")).unwrap_err();
+        assert!(wrong.contains("ranking") && wrong.contains("spent@7d"), "{wrong}");
+        assert!(parse(&service("")).unwrap_err().contains("at least one"));
     }
 }

@@ -16,7 +16,7 @@ use crate::view_file;
 pub(crate) fn run(server: &Server, action: View) -> Result<(), CliError> {
     // A file that cannot be used is told before the server is asked for anything.
     let definitions = match &action {
-        View::Create { file: Some(path), .. } => view_file::read(path)?,
+        View::Create { file: Some(path), .. } => view_file::read(path)?.views,
         _ => Vec::new(),
     };
     let client = connect(server, 0)?;
@@ -139,6 +139,8 @@ fn facts(info: &ViewInfo) -> Vec<(&'static str, Json)> {
         ("seal lag ms", json!(info.seal_lag)),
         ("late dropped", json!(info.late_dropped)),
         ("too old", json!(info.too_old)),
+        ("last job rows", json!(info.last_job_rows)),
+        ("last job", json!(info.last_job_at.map(show))),
     ]
 }
 
