@@ -161,11 +161,11 @@ def test_several_keys_and_small_tiles(store, client, tmp_path):
         aggregations=[Aggregation(column="", function="count", time_window=2 * HOUR)],
         timestamp_field="at",
         enable_tiling=True,
-        tiling_hop_size=dt.timedelta(minutes=10),
+        tiling_hop_size=dt.timedelta(minutes=45),
     )
     store.apply([user(), item(), view])
     info = client.view_info(f"{store.project}.pairs")
-    assert info.definition["tile"] == "10m" and info.definition["retention"] is None
+    assert info.definition["tile"] == "15m" and info.definition["retention"] is None
     assert info.definition["keys"] == ["item_id", "user_id"]
     at = [pd.Timestamp.now("UTC")] * 3
     frame = {"user_id": [1, 1, 2], "item_id": ["tea", "tea", "tea"], "at": at}

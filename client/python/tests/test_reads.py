@@ -55,13 +55,15 @@ def test_values_are_taken_where_they_lie(client, filled):
 
 
 def test_many_shapes_of_answers_keep_their_place(client, filled):
-    # Frames of odd lengths leave the ones behind them at addresses that numbers do not like.
+    # Answers of odd lengths leave those behind them at addresses that numbers do not like.
     for count in range(1, 40):
-        entities = ["u:1"] * count
-        result = client.window_mget(filled, entities, ["spend@1d", "orders@1d"], at=AT, status=True)
-        assert result["spend@1d"].values.tolist() == [10.75] * count
-        assert result["orders@1d"].to_arrow().to_pylist() == [3] * count
-        assert result["orders@1d"].tiles_read.tolist() == [3] * count
+        windows = ["spend@1d", "orders@1d"]
+        read = {"views": {filled: windows}, "entities": ["u:1"] * count, "at": AT, "status": True}
+        results, _ = client.gather([read] * 3, [["ECHO", "x" * count]] * 3)
+        for spend, orders in results:
+            assert spend.values.tolist() == [10.75] * count and spend.values.flags.aligned
+            assert orders.to_arrow().to_pylist() == [3] * count
+            assert orders.tiles_read.tolist() == [3] * count and orders.windows.flags.aligned
 
 
 def test_statuses_say_how_far_a_value_can_be_trusted(client, filled):

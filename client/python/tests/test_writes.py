@@ -62,6 +62,15 @@ FRAMES = {
             "item": pa.array(["tea", None, "milk"]),
         }
     ),
+    "arrow_slice": pa.table(
+        {
+            "entity": ["x", "u:1", "u:2", "u:1"],
+            "time": [0, START, START + HOUR, START + 2 * HOUR],
+            "amount": [0.5, 1.0, None, 2.5],
+            "pieces": [0, 3, 4, None],
+            "item": ["x", "tea", None, "milk"],
+        }
+    ).slice(1),
     "arrow_slices": pa.concat_tables(
         pa.table(
             {
@@ -105,6 +114,8 @@ def test_events_come_from_any_frame(client, shop, name):
         "pieces@1d": [3, 4],
         "newest@1d": ["milk", None],
     }
+    starts = [tile.start for tile in client.tiles(shop, "u:1", START - DAY, AT)]
+    assert starts == [START, START + 2 * HOUR]
 
 
 def test_an_event_alone(client, shop):
