@@ -3,6 +3,7 @@
 
 mod effect;
 mod file;
+mod key;
 mod merge;
 mod number;
 mod packed;

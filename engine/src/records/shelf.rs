@@ -1,11 +1,10 @@
 //! Owns what the one thread that changes records works with: which keys have changed since the
 //! last freeze, and memory to build values in. Knows nothing of what the records hold.
 
-use std::sync::Arc;
-
 use parking_lot::Mutex;
 
-use super::table::{Garbage, Key};
+use super::key::Key;
+use super::table::Garbage;
 use crate::codec::bytes_u64;
 
 /// The writer's side of the records.
@@ -50,7 +49,7 @@ impl RecordWriter {
 
     /// Notes that the record under a key has changed.
     pub(crate) fn list(&mut self, key: &Key) {
-        self.changed.keys.push(Arc::clone(key));
+        self.changed.keys.push(key.clone());
     }
 
     /// Notes that a log record of so many bytes was applied.

@@ -12,14 +12,12 @@ use hashbrown::hash_table::Entry as Slot;
 use parking_lot::RwLock;
 
 use super::effect::{Change, RecordEffect};
+use super::key::Key;
 use super::record::{NEVER, Record};
 use super::shelf::RecordWriter;
 use crate::catalog::ViewId;
 use crate::codec::{bytes_u64, index};
 use crate::version::hash_entity;
-
-/// A key, shared by all that name it.
-pub(crate) type Key = Arc<[u8]>;
 
 /// All records of a store.
 pub struct RecordTable {
@@ -102,7 +100,7 @@ impl RecordTable {
     #[must_use]
     pub fn figures(&self, now_ms: i64) -> RecordFigures {
         let expiries = self.expiries.read();
-        let end = (now_ms.saturating_add(1), Key::from(&[][..]));
+        let end = (now_ms.saturating_add(1), Key::from(&b""[..]));
         let expired = bytes_u64(expiries.range(..end).count());
         RecordFigures {
             count: self.count.load(Ordering::Relaxed).saturating_sub(expired),
@@ -114,7 +112,7 @@ impl RecordTable {
     /// About how many bytes of memory the record under a key takes.
     #[must_use]
     pub fn bytes_of(&self, key: &[u8], now_ms: i64) -> Option<u64> {
-        self.get(key, now_ms).map(|record| entry_bytes(key, &record))
+        self.get(key, now_ms).map(|record| entry_bytes(&Key::from(key), &record))
     }
 
     /// Calls `visit` with keys in ascending order and their records at `now_ms`: those that begin
@@ -132,7 +130,7 @@ impl RecordTable {
                 visit(key, &record);
             }
         }
-        RecordStep { last: if keys.len() < count { None } else { keys.last().cloned() } }
+        RecordStep { last: if keys.len() < count { None } else { keys.last().map(Arc::from) } }
     }
 
     /// A key that can be read at `now_ms`, chosen by `number`, which the caller draws.
@@ -143,7 +141,7 @@ impl RecordTable {
             let shard = self.shards[(first + step) % SHARDS].read();
             let live = shard.iter().filter(|entry| entry.record.is_live(now_ms));
             let count = bytes_u64(live.clone().count()).max(1);
-            live.clone().nth(index(number % count)).map(|entry| Arc::clone(&entry.key))
+            live.clone().nth(index(number % count)).map(|entry| Arc::from(&entry.key))
         })
     }
 
@@ -175,7 +173,7 @@ impl RecordTable {
     pub(crate) fn expired(&self, now_ms: i64, count: usize) -> Vec<Key> {
         let expiries = self.expiries.read();
         let due = expiries.iter().take_while(|(at, _)| *at <= now_ms);
-        due.take(count).map(|(_, key)| Arc::clone(key)).collect()
+        due.take(count).map(|(_, key)| key.clone()).collect()
     }
 
     /// Applies an effect. Only one thread may: the one that `writer` belongs to.
@@ -231,7 +229,7 @@ impl RecordTable {
             writer.list(&entry.key);
         }
         if is_new || before.1 != after.1 {
-            let key = Arc::clone(&entry.key);
+            let key = entry.key.clone();
             drop(shard);
             self.note_expiry(&key, before.1, after.1);
             if is_new {
@@ -255,10 +253,10 @@ impl RecordTable {
             return;
         }
         let mut expiries = self.expiries.write();
-        if before != NEVER && expiries.remove(&(before, Arc::clone(key))) {
+        if before != NEVER && expiries.remove(&(before, key.clone())) {
             self.bytes.fetch_sub(EXPIRY_BYTES, Ordering::Relaxed);
         }
-        if after != NEVER && expiries.insert((after, Arc::clone(key))) {
+        if after != NEVER && expiries.insert((after, key.clone())) {
             self.bytes.fetch_add(EXPIRY_BYTES, Ordering::Relaxed);
         }
     }
@@ -314,17 +312,15 @@ const SHARD_SHIFT: u32 = 40;
 /// No overlay begins here.
 const LISTED_NOWHERE: u64 = u64::MAX;
 /// What a key takes in the set of those that expire: a node of it is two thirds full.
-const EXPIRY_BYTES: u64 = 36;
+const EXPIRY_BYTES: u64 = 48;
 /// What a record takes in its shard, which is two thirds full, and its key in the sorted set.
-const ENTRY_BYTES: usize = size_of::<Entry>() * 3 / 2 + 24;
-/// Counts of references in front of a key, and what its allocation rounds up.
-const KEY_BYTES: usize = 24;
+const ENTRY_BYTES: usize = (size_of::<Entry>() + size_of::<Key>()) * 3 / 2;
 
-fn fixed_bytes(key: &[u8]) -> u64 {
-    bytes_u64(ENTRY_BYTES + KEY_BYTES + key.len())
+fn fixed_bytes(key: &Key) -> u64 {
+    bytes_u64(ENTRY_BYTES + key.heap_bytes())
 }
 
-fn entry_bytes(key: &[u8], record: &Record) -> u64 {
+fn entry_bytes(key: &Key, record: &Record) -> u64 {
     let expiry = if record.expires_ms == NEVER { 0 } else { EXPIRY_BYTES };
     fixed_bytes(key) + bytes_u64(record.heap_bytes()) + expiry
 }
