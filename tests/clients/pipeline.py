@@ -1,4 +1,5 @@
-"""300,000 commands in one go: python3 pipeline.py name port [name port].
+"""300,000 commands in one go: python3 pipeline.py (name address)..; an address is a port or the
+path of a socket.
 
 redis-py sends a whole pipeline before it reads the first reply, so a server that stops reading
 while its replies wait would never finish. Each server is timed; the times are printed.
@@ -12,8 +13,9 @@ import redis
 COMMANDS = 300_000
 
 
-def run(port):
-    client = redis.Redis(port=port, socket_timeout=120)
+def run(address):
+    place = {"port": int(address)} if address.isdigit() else {"unix_socket_path": address}
+    client = redis.Redis(socket_timeout=120, **place)
     client.flushdb()
     started = time.monotonic()
     with client.pipeline(transaction=False) as pipeline:
@@ -32,5 +34,5 @@ def run(port):
 
 if __name__ == "__main__":
     pairs = list(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
-    for name, port in pairs:
-        print(f"300,000 commands through {name}: {run(int(port)):.2f} s")
+    for name, address in pairs:
+        print(f"300,000 commands through {name}: {run(address):.2f} s")

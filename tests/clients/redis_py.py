@@ -5,6 +5,7 @@ pipelines with and without MULTI, errors, retries of a stamped write. Any differ
 expected ends it with a traceback.
 """
 
+import socket
 import sys
 
 import redis
@@ -40,6 +41,8 @@ def check_protocol(port, protocol):
     assert isinstance(client.time()[0], int)
     assert 30 < len(client.command())
     assert client.client_list()[0]["name"] == "tests"
+    check_diagnosis(client, view)
+    check_transactions(client)
     client.close()
 
 
@@ -92,6 +95,68 @@ def check_errors(client, view):
     assert client.ping() is True
 
 
+def check_diagnosis(client, view):
+    client.config_set("slowlog-log-slower-than", 0)
+    client.slowlog_reset()
+    client.execute_command("TILE.ADD", view, "u:5", NOON, "amount", 1)
+    client.execute_command("AUTH", "default", "hunter2")
+    logged = [str(entry["command"]) for entry in client.slowlog_get(20)]
+    client.config_set("slowlog-log-slower-than", 10_000)
+    assert any(f"TILE.ADD {view} u:5" in command for command in logged), logged
+    assert not any("hunter2" in command for command in logged), logged
+    assert client.info("commandstats")["cmdstat_tile.add"]["calls"] > 0
+    client.config_resetstat()
+    assert "cmdstat_tile.add" not in client.info("commandstats")
+    assert client.info("stats")["total_commands_processed"] < 10
+
+
+def check_transactions(client):
+    """A wrong argument is told in its place; an unknown command makes EXEC run nothing."""
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.set("t", "1")
+        pipeline.execute_command("HINCRBY", "h", "f", "many")
+        pipeline.get("t")
+        replies = pipeline.execute(raise_on_error=False)
+    assert replies[0] is True and "not an integer" in str(replies[1]), replies
+    assert replies[2] == "1", replies
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.set("t", "2")
+        pipeline.execute_command("NOSUCH")
+        try:
+            raise AssertionError(pipeline.execute())
+        except redis.ResponseError as error:
+            assert "unknown command" in str(error), error
+    assert client.get("t") == "1"
+    client.delete("t")
+
+
+def check_monitor(port):
+    client = redis.Redis(port=port)
+    with client.monitor() as monitor:
+        redis.Redis(port=port).echo('a "quoted" word')
+        commands = (monitor.next_command()["command"] for _ in range(20))
+        assert 'ECHO a "quoted" word' in commands
+    client.close()
+
+
+def check_timeout(port):
+    """A client that says nothing is disconnected; one that speaks is not."""
+    idle = socket.create_connection(("127.0.0.1", port), timeout=30)
+    client = redis.Redis(port=port, single_connection_client=True)
+    before = client.client_id()
+    client.config_set("timeout", 1)
+    idle.setblocking(False)
+    while True:
+        assert client.client_id() == before
+        try:
+            assert idle.recv(1) == b""
+            break
+        except BlockingIOError:
+            continue
+    client.config_set("timeout", 0)
+    client.close()
+
+
 def refused(word, client, *command):
     try:
         reply = client.execute_command(*command)
@@ -104,4 +169,6 @@ def refused(word, client, *command):
 if __name__ == "__main__":
     for version in (2, 3):
         check_protocol(int(sys.argv[1]), version)
+    check_monitor(int(sys.argv[1]))
+    check_timeout(int(sys.argv[1]))
     print("redis-py", redis.__version__)

@@ -1,4 +1,4 @@
-"""TileKV through valkey-glide as it is: python3 glide.py port.
+"""TileKV through valkey-glide as it is: python3 valkey_glide.py port.
 
 A difference from what is expected ends it with a traceback.
 """
