@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{try_join, try_join_all};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -14,7 +15,6 @@ use tilekv_client::{
     After, Backoff, Batch, Client, ClientError, ClientOptions, Credentials, Edge, JobMode, Name,
     Plan, PlanBuilder, ProducerStamp, ReadOptions, ReadTime, Span,
 };
-use tokio::task::JoinHandle;
 
 use crate::batch::RawBatch;
 use crate::convert::{reply, through};
@@ -155,17 +155,9 @@ impl Core {
         let commands = commands.iter().map(|command| read_entities(&command));
         let commands = commands.collect::<PyResult<Vec<_>>>()?;
         let work = async move {
-            let reads = reads.into_iter().map(|read| {
-                let open = open.clone();
-                tokio::spawn(async move { open.read(read).await })
-            });
-            let reads: Vec<_> = reads.collect();
-            let replies = commands.into_iter().map(|command| {
-                let client = open.client.clone();
-                tokio::spawn(async move { run_command(&client, &command, again).await })
-            });
-            let replies: Vec<_> = replies.collect();
-            Ok((finished(reads).await?, finished(replies).await?))
+            let reads = try_join_all(reads.into_iter().map(|read| open.read(read)));
+            let replies = commands.iter().map(|command| run_command(&open.client, command, again));
+            try_join(reads, try_join_all(replies)).await
         };
         self.face.run(py, work, move |py, (batches, replies)| {
             let batches = batches.into_iter().map(|batch| Py::new(py, RawBatch::new(batch)));
@@ -343,15 +335,6 @@ impl Open {
         plans.insert(key, plan.clone());
         Ok(plan)
     }
-}
-
-/// What all tasks gave, in their order.
-async fn finished<T>(tasks: Vec<JoinHandle<Result<T, Failure>>>) -> Result<Vec<T>, Failure> {
-    let mut outcomes = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        outcomes.push(task.await.map_err(|_| Failure::Closed("the client is closing"))??);
-    }
-    Ok(outcomes)
 }
 
 async fn run_command(
