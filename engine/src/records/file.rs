@@ -46,11 +46,12 @@ pub(crate) fn load_files(
     ids: &[SegmentId],
     table: &RecordTable,
 ) -> Result<(), EngineError> {
-    let mut writer = RecordWriter::default();
+    let mut writer = RecordWriter::loading();
     for id in ids {
         load_file(disk, *id, table, &mut writer).map_err(EngineError::at_start)?;
         writer.forget_changes();
     }
+    table.make_order();
     Ok(())
 }
 

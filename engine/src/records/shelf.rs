@@ -13,6 +13,7 @@ pub(crate) struct RecordWriter {
     scratch: Vec<u8>,
     changed: ChangedRecords,
     listing: u64,
+    is_loading: bool,
 }
 
 /// What has changed between two freezes: the keys, each at least once. Their records are looked up
@@ -32,6 +33,16 @@ impl RecordWriter {
     /// A writer that begins with the overlay whose first LSN is `listing`.
     pub(crate) fn new(listing: u64) -> Self {
         Self { listing, ..Self::default() }
+    }
+
+    /// A writer that fills an empty table from files: the order of keys is made at the end.
+    pub(crate) fn loading() -> Self {
+        Self { is_loading: true, ..Self::default() }
+    }
+
+    /// Whether the order of keys is made at the end.
+    pub(crate) fn is_loading(&self) -> bool {
+        self.is_loading
     }
 
     /// Memory to work in.

@@ -120,7 +120,7 @@ impl Engine {
         gather_fields(fields, &mut put);
         let is_new = |name: &[u8]| record.as_ref().is_none_or(|known| known.field(name).is_none());
         let new_count = packed::pairs(&put).filter(|(name, _)| is_new(name)).count();
-        let base = record.is_none().then_some(NEVER);
+        let base = base_of(record);
         let pushed = self.push_change([key], |out| put_fields(out, key, base, &put));
         self.field_scratch = put;
         pushed?;
@@ -136,21 +136,20 @@ impl Engine {
         if record.as_ref().is_some_and(|known| known.field(field).is_some()) {
             return Ok(Outcome::Count(0));
         }
-        self.push_field(key, record.as_ref(), field, value)?;
+        self.push_field(key, base_of(record), field, value)?;
         Ok(Outcome::Count(1))
     }
 
     fn push_field(
         &mut self,
         key: &Bytes,
-        record: Option<&Record>,
+        base: Option<i64>,
         field: &[u8],
         value: &[u8],
     ) -> Result<(), EngineError> {
         let mut put = Vec::new();
         packed::begin(&mut put);
         packed::push(&mut put, field, value);
-        let base = record.is_none().then_some(NEVER);
         self.push_change([key], |out| put_fields(out, key, base, &put))
     }
 
@@ -166,7 +165,9 @@ impl Engine {
                 packed::push(&mut gone, field, b"");
             }
         }
-        if seen.len() == record.field_count() {
+        let is_last = seen.len() == record.field_count();
+        drop(record);
+        if is_last {
             self.push_removal(std::slice::from_ref(key))?;
         } else if !seen.is_empty() {
             self.push_change([key], |out| put_remove_fields(out, key, &gone))?;
@@ -189,7 +190,7 @@ impl Engine {
             decimal: "hash value is not a float",
         };
         let (text, outcome) = increment(old, by, &words)?;
-        self.push_field(key, record.as_ref(), field, text.as_bytes())?;
+        self.push_field(key, base_of(record), field, text.as_bytes())?;
         Ok(outcome)
     }
 
@@ -338,6 +339,12 @@ impl Engine {
         }
         self.push_change([key], |out| put_set_expiry(out, key, at))
     }
+}
+
+/// What a hash begins with where there is none. Takes the record, so that nobody holds a large one
+/// when it is changed: it would be copied.
+fn base_of(record: Option<Record>) -> Option<i64> {
+    record.is_none().then_some(NEVER)
 }
 
 /// How refusals name a value that is no number.

@@ -233,7 +233,7 @@ impl RecordTable {
             drop(shard);
             self.note_expiry(&key, before.1, after.1);
             if is_new {
-                self.note_new(key);
+                self.note_new(writer, key);
             }
         }
         self.bytes.fetch_add(bytes_u64(after.0), Ordering::Relaxed);
@@ -242,10 +242,22 @@ impl RecordTable {
         self.bytes.fetch_sub(bytes_u64(less), Ordering::Relaxed);
     }
 
-    fn note_new(&self, key: Key) {
+    fn note_new(&self, writer: &RecordWriter, key: Key) {
         self.bytes.fetch_add(fixed_bytes(&key), Ordering::Relaxed);
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.order.write().insert(key);
+        if !writer.is_loading() {
+            self.order.write().insert(key);
+        }
+    }
+
+    /// Puts all keys in order, once files have filled the table.
+    pub(crate) fn make_order(&self) {
+        let mut keys = Vec::new();
+        for shard in &self.shards {
+            keys.extend(shard.read().iter().map(|entry| entry.key.clone()));
+        }
+        keys.sort_unstable();
+        *self.order.write() = keys.into_iter().collect();
     }
 
     fn note_expiry(&self, key: &Key, before: i64, after: i64) {
