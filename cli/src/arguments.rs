@@ -577,6 +577,9 @@ pub(crate) struct Explain {
     pub(crate) selector: String,
     #[command(flatten)]
     pub(crate) moment: Moment,
+    /// Count only seals that were known at that time
+    #[arg(long, requires = "at")]
+    pub(crate) known: bool,
     /// List every stored tile that the window meets, with its level and where it was found
     #[arg(long)]
     pub(crate) tiles: bool,

@@ -1,7 +1,7 @@
 //! `tilekv explain`: how a window came to its value, with its tiles as a timeline. Knows nothing
 //! of how a timeline is drawn.
 
-use tilekv_client::{Explanation, Selector};
+use tilekv_client::{Explanation, SealsCounted, Selector};
 
 use crate::arguments::{Explain, Server};
 use crate::clock_time::show;
@@ -19,7 +19,8 @@ pub(crate) fn run(server: &Server, explain: Explain) -> Result<(), CliError> {
     let (view, entity) = (name(&explain.view)?, entity_bytes(&explain.entity));
     let (at, edge) = (at_of(&explain.moment)?, edge_of(&explain.moment));
     let client = connect(server, 0)?;
-    let explanation = client.explain(&view, &entity, &selector, at, edge)?;
+    let seals = if explain.known { SealsCounted::KnownThen } else { SealsCounted::Current };
+    let explanation = client.explain(&view, &entity, &selector, (at, seals), edge)?;
     let subject = format!("{} of {} in {view}", explanation.selector, render::entity(&entity));
     say(text(&subject, &explanation, drawing_columns()))?;
     if explain.tiles { say(tile_table(&explanation)) } else { Ok(()) }

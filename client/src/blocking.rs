@@ -286,10 +286,10 @@ impl Client {
         view: &Name,
         entity: &[u8],
         selector: &Selector,
-        at_ms: Option<i64>,
+        (at_ms, seals): (Option<i64>, SealsCounted),
         edge: Option<Edge>,
     ) -> Result<Explanation, ClientError> {
-        self.runtime.wait(self.inner.explain(view, entity, selector, at_ms, edge))
+        self.runtime.wait(self.inner.explain(view, entity, selector, (at_ms, seals), edge))
     }
 
     /// See [`crate::Producer::open`].

@@ -13,6 +13,7 @@ use crate::reply::{
     Fields, bytes, integer, list, optional, text, truth, tuple, unexpected as unexpected_reply,
     unsigned, value,
 };
+use crate::service::SealsCounted;
 
 /// Partials for one tile of one entity.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,7 +215,7 @@ impl Client {
     }
 
     /// How a window of an entity came to its value, by the server's clock or at a time in
-    /// milliseconds since the epoch.
+    /// milliseconds since the epoch, where `seals` says which seals count.
     ///
     /// # Errors
     /// `NoView`, `NoFeature`, `BadWindow`, failures on the way.
@@ -223,7 +224,7 @@ impl Client {
         view: &Name,
         entity: &[u8],
         selector: &Selector,
-        at_ms: Option<i64>,
+        (at_ms, seals): (Option<i64>, SealsCounted),
         edge: Option<Edge>,
     ) -> Result<Explanation, ClientError> {
         let (selector, at) = (selector.to_string(), at_ms.map(|at| at.to_string()));
@@ -231,6 +232,7 @@ impl Client {
             vec![b"WINDOW.EXPLAIN", view.as_ref(), entity, selector.as_ref()];
         if let Some(at) = &at {
             arguments.extend([&b"AT"[..], at.as_ref()]);
+            arguments.extend((seals == SealsCounted::KnownThen).then_some(&b"KNOWN"[..]));
         }
         if let Some(edge) = edge {
             arguments.extend([&b"EDGE"[..], edge_word(edge).as_ref()]);

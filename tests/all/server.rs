@@ -9,6 +9,7 @@ mod cold;
 mod conversation;
 mod deletions;
 mod empty_job;
+mod explain;
 mod flights;
 mod flights_load;
 mod flights_read;
