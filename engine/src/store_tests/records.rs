@@ -260,8 +260,11 @@ impl Model {
 
     /// Draws a write, and does it here.
     fn draw(&mut self, dice: &mut Dice, now: i64) -> Write {
-        let key = format!("key-{}", dice.roll(12));
-        let field = format!("field-{}", dice.roll(300));
+        // Hashes of few fields lose their last one now and then, those of many grow large.
+        let number = dice.roll(12);
+        let has_few = number % 2 == 0;
+        let key = format!("key-{number}");
+        let field = format!("field-{}", dice.roll(if has_few { 2 } else { 300 }));
         let value = "v".repeat(usize::try_from(dice.roll(40)).unwrap());
         let stored = key.as_bytes().to_vec();
         match dice.roll(12) {
@@ -308,12 +311,13 @@ impl Model {
             }
             _ => {
                 let pairs = [(&*field, &*value), ("always", "here")];
+                let pairs = &pairs[..if has_few { 1 } else { 2 }];
                 if let Some(fields) = self.hash(&key) {
-                    for (name, value) in pairs {
+                    for &(name, value) in pairs {
                         fields.insert(name.as_bytes().to_vec(), value.as_bytes().to_vec());
                     }
                 }
-                set_fields(&key, &pairs)
+                set_fields(&key, pairs)
             }
         }
     }
