@@ -246,12 +246,23 @@ impl Log {
 
     /// Removes the files all of whose records are below an LSN, but never the newest file
     /// ([WAL-32]); returns how many were removed. Call it once a manifest with that LSN is durable.
+    /// Where all records are below it, a newest file that has grown is left for a new one first:
+    /// a log at rest takes little disk.
     ///
     /// # Errors
     /// [`WalError::Disk`] when a file could not be removed: it is tried again by the next
-    /// call. [`WalError::Poisoned`].
+    /// call. [`WalError::Poisoned`], and [`WalError::Failed`] for good.
     pub fn release(&mut self, below: Lsn) -> Result<u64, WalError> {
         self.check_poison()?;
+        let has_grown = |active: &ActiveFile| self.options.allocate_bytes < active.position;
+        let is_at_rest = below == self.durable_lsn && below == self.place.lsn && !self.sync_runs;
+        if is_at_rest && self.active.as_ref().is_some_and(has_grown) {
+            self.seal()?;
+            match self.begin_file(0) {
+                Ok(()) | Err(WalError::NoSpace { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let mut removed = 0;
         while self.files.get(1).is_some_and(|next| next.first_lsn <= below) {
             match self.disk.remove(&self.files[0].name) {

@@ -128,6 +128,30 @@ fn no_file_is_left_while_a_sync_of_it_runs() {
 }
 
 #[test]
+fn a_log_at_rest_is_one_small_file_that_tells_where_to_go_on() {
+    let disk = sound_disk();
+    let (mut log, _, _) = open(&disk, 0).unwrap();
+    append(&mut log, &[100]).unwrap();
+    log.sync().unwrap();
+    assert_eq!(log.release(Lsn::new(1)).unwrap(), 1);
+    assert_eq!(log.release(Lsn::new(1)).unwrap(), 0, "a file without batches stays");
+    append(&mut log, &[5_000]).unwrap();
+    log.sync().unwrap();
+    append(&mut log, &[10]).unwrap();
+    assert_eq!(log.release(Lsn::new(2)).unwrap(), 0, "a record follows");
+    log.sync().unwrap();
+    assert_eq!(log.release(Lsn::new(2)).unwrap(), 0, "a record follows");
+    assert_eq!(log.release(Lsn::new(3)).unwrap(), 1);
+    let names = log_files(&disk);
+    assert_eq!(names.len(), 1);
+    assert!(disk.contents(&names[0]).unwrap().len() <= 8_192);
+    log.close().unwrap();
+    let (mut log, report, replayed) = open(&disk, 3).unwrap();
+    assert_eq!((report.next_lsn, replayed.len()), (Lsn::new(3), 0));
+    append(&mut log, &[10]).unwrap();
+}
+
+#[test]
 fn release_removes_whole_files_below_and_never_the_newest() {
     let disk = sound_disk();
     let (mut log, _, _) = open(&disk, 0).unwrap();
@@ -143,7 +167,7 @@ fn release_removes_whole_files_below_and_never_the_newest() {
     assert_eq!(log.release(Lsn::new(5)).unwrap(), 1);
     assert_eq!(log.release(Lsn::new(5)).unwrap(), 0);
     assert_eq!(log_files(&disk).len(), 3);
-    assert_eq!(log.release(Lsn::new(12)).unwrap(), 2);
+    assert_eq!(log.release(Lsn::new(11)).unwrap(), 2);
     log.close().unwrap();
     let (mut log, report, replayed) = open(&disk, 10).unwrap();
     assert_eq!((report.next_lsn, replayed.len()), (Lsn::new(12), 2), "records 10 and 11");

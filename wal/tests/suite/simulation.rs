@@ -198,7 +198,7 @@ impl Life {
             Ok(removed) => self.totals.released += removed,
             // An old file that cannot be removed stops nothing.
             Err(WalError::Disk { .. }) => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return self.failed(&error),
         }
         Ok(())
     }
