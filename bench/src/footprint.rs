@@ -31,20 +31,29 @@ pub struct Shape {
     pub fill_percent: u32,
     /// The length of a tile, as the contract writes it, and in milliseconds.
     pub tile: (&'static str, i64),
-    /// Whether sums and maxima have all 53 bits of a double; else they are multiples of a quarter.
-    pub has_full_mantissas: bool,
+    /// What sums and maxima are like.
+    pub values: Values,
 }
 
-/// The shapes that are measured: short, sparse and long histories, and doubles that nothing
-/// shortens.
-pub const SHAPES: [Shape; 4] = [
+/// What the doubles of a tile are like, by a random integer k of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// A sum of k * 0.5 and a maximum of k + 0.25, with k below this.
+    Quarters(u32),
+    /// All 53 bits of a double, at random.
+    FullMantissas,
+}
+
+/// The shapes that are measured: short, sparse and long histories, larger values, and doubles that
+/// nothing shortens.
+pub const SHAPES: [Shape; 5] = [
     Shape {
         name: "1,000,000 x 10 days",
         entities: 1_000_000,
         tiles: 10,
         fill_percent: 100,
         tile: ("1d", DAY_MS),
-        has_full_mantissas: false,
+        values: Values::Quarters(10_000),
     },
     Shape {
         name: "20,000 x 27 of 90 days",
@@ -52,7 +61,7 @@ pub const SHAPES: [Shape; 4] = [
         tiles: 90,
         fill_percent: 30,
         tile: ("1d", DAY_MS),
-        has_full_mantissas: false,
+        values: Values::Quarters(10_000),
     },
     Shape {
         name: "300 x 43,200 minutes",
@@ -60,7 +69,15 @@ pub const SHAPES: [Shape; 4] = [
         tiles: 43_200,
         fill_percent: 100,
         tile: ("1m", MINUTE_MS),
-        has_full_mantissas: false,
+        values: Values::Quarters(10_000),
+    },
+    Shape {
+        name: "1,000,000 x 10 days, k below 1,000,000",
+        entities: 1_000_000,
+        tiles: 10,
+        fill_percent: 100,
+        tile: ("1d", DAY_MS),
+        values: Values::Quarters(1_000_000),
     },
     Shape {
         name: "1,000,000 x 10 days, full doubles",
@@ -68,7 +85,7 @@ pub const SHAPES: [Shape; 4] = [
         tiles: 10,
         fill_percent: 100,
         tile: ("1d", DAY_MS),
-        has_full_mantissas: true,
+        values: Values::FullMantissas,
     },
 ];
 
@@ -154,14 +171,17 @@ impl Shape {
             if self.fill_percent <= random.below(100) {
                 return None;
             }
-            let k = random.below(100_000);
-            let (sum, max) = if self.has_full_mantissas {
-                (full_double(random.next_bits()), full_double(random.next_bits()))
-            } else {
-                (f64::from(k) * 0.5, f64::from(k) + 0.25)
+            let (sum, max) = match self.values {
+                Values::Quarters(bound) => {
+                    let k = f64::from(random.below(bound));
+                    (k * 0.5, k + 0.25)
+                }
+                Values::FullMantissas => {
+                    (full_double(random.next_bits()), full_double(random.next_bits()))
+                }
             };
             let start_ms = oldest + i64::from(at) * self.tile.1;
-            Some(Tile { start_ms, sum, count: u64::from(1 + k % 9), max })
+            Some(Tile { start_ms, sum, count: u64::from(1 + random.below(9)), max })
         })
     }
 

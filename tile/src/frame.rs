@@ -2,7 +2,7 @@
 //! Reading stands in `lane`. It knows nothing of what the words mean.
 
 use crate::fixed_point::FixedPoint;
-use crate::lane::{Descriptor, LaneKind};
+use crate::lane::{Descriptor, LaneKind, THREE_CODE};
 
 /// Appends the smallest encoding of the words, of which there is at least one unless the lane is
 /// of no tiles, to `out`; gives its descriptor.
@@ -71,6 +71,7 @@ impl Frame {
             0 => {}
             1 => write_deltas::<1>(deltas, out),
             2 => write_deltas::<2>(deltas, out),
+            3 => write_deltas::<3>(deltas, out),
             4 => write_deltas::<4>(deltas, out),
             _ => write_deltas::<8>(deltas, out),
         }
@@ -112,7 +113,8 @@ fn unsigned_width(value: u64) -> usize {
         0 => 0,
         1..=0xff => 1,
         0x100..=0xffff => 2,
-        0x1_0000..=0xffff_ffff => 4,
+        0x1_0000..=0xff_ffff => 3,
+        0x100_0000..=0xffff_ffff => 4,
         _ => 8,
     }
 }
@@ -132,8 +134,9 @@ fn code_of(width: usize) -> u8 {
         0 => 0,
         1 => 1,
         2 => 2,
+        3 => THREE_CODE,
         4 => 3,
         8 => 4,
-        _ => unreachable!("widths are 0, 1, 2, 4 or 8"),
+        _ => unreachable!("widths are 0, 1, 2, 3, 4 or 8"),
     }
 }

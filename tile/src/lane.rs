@@ -33,7 +33,7 @@ pub(crate) struct Lane<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Descriptor(pub(crate) u8);
 
-/// Calls for one of four expressions by the width of the deltas: `$deltas` is an iterator over
+/// Calls for one of five expressions by the width of the deltas: `$deltas` is an iterator over
 /// those of the range, as u64, of a type of its own for each width, so that each loop is compiled
 /// for itself.
 macro_rules! for_deltas {
@@ -50,6 +50,13 @@ macro_rules! for_deltas {
                 let $deltas = lane.deltas.as_chunks().0[range]
                     .iter()
                     .map(|&delta| u64::from(u16::from_le_bytes(delta)));
+                $body
+            }
+            3 => {
+                let $deltas =
+                    lane.deltas.as_chunks().0[range].iter().map(|&[low, middle, high]| {
+                        u64::from(u32::from_le_bytes([low, middle, high, 0]))
+                    });
                 $body
             }
             4 => {
@@ -84,7 +91,7 @@ impl Descriptor {
         Self(delta_code | base_code << 3 | scaled | holes)
     }
 
-    /// Bytes of each delta: 0, 1, 2, 4 or 8.
+    /// Bytes of each delta: 0, 1, 2, 3, 4 or 8.
     #[inline]
     pub(crate) fn delta_width(self) -> usize {
         usize::from(WIDTHS[usize::from(self.0 & 7)])
@@ -445,7 +452,7 @@ struct Size {
 impl Size {
     const fn of(descriptor: u8) -> Self {
         let (delta, base) = (descriptor & 7, descriptor >> 3 & 7);
-        let has_widths = delta < EMPTY_CODE && base < EMPTY_CODE;
+        let has_widths = (delta < EMPTY_CODE || delta == THREE_CODE) && base < EMPTY_CODE;
         Self {
             fixed: WIDTHS[small_index(base)] + (descriptor >> 6 & 1),
             delta: WIDTHS[small_index(delta)],
@@ -485,8 +492,11 @@ pub(crate) fn partition_point(length: usize, is_before: impl Fn(usize) -> bool) 
     from
 }
 
-/// Bytes by width code; codes above 4 are no widths.
-const WIDTHS: [u8; 8] = [0, 1, 2, 4, 8, 0, 0, 0];
+/// Bytes by width code ([BLOCK-16]).
+const WIDTHS: [u8; 8] = [0, 1, 2, 4, 8, 0, 3, 0];
+
+/// The width code of three bytes, for deltas alone.
+pub(crate) const THREE_CODE: u8 = 6;
 
 /// The width code that stands, as that of a base, for empty words.
 const EMPTY_CODE: u8 = 5;

@@ -228,6 +228,19 @@ fn block_bytes(value: fn(f64) -> f64, maximum: fn(f64) -> f64) -> usize {
 }
 
 #[test]
+fn deltas_take_no_more_bytes_than_their_spread() {
+    let bounds = [(0xff, 1), (0xffff, 2), (0xff_ffff, 3), (0xffff_ffff, 4), (0x1_0000_0000, 8)];
+    for (spread, width) in bounds {
+        let words = [0, spread, 1];
+        let mut bytes = Vec::new();
+        let descriptor = encode_lane(INTEGERS, &words, &mut bytes);
+        assert_eq!(bytes.len(), width * words.len());
+        let lane = Lane::new(descriptor, INTEGERS, words.len(), &bytes);
+        assert_eq!(words, [lane.word(0), lane.word(1), lane.word(2)]);
+    }
+}
+
+#[test]
 fn ten_tiles_of_halves_and_quarters_take_40_bytes() {
     assert_eq!(block_bytes(|number| number * 0.5, |number| number + 0.25), 40);
 }
