@@ -13,6 +13,7 @@ use tilekv_tile::{Accumulator, Layout, Scalar};
 use tilekv_wal::Lsn;
 
 use crate::catalog::{LayoutId, View, ViewId};
+use crate::codec::index;
 use crate::content::StoredTile;
 use crate::ranges::add_range;
 
@@ -267,10 +268,9 @@ impl Overlay {
     }
 
     fn shard(&self, hash: u64) -> &RwLock<Shard> {
-        let Ok(high) = usize::try_from(hash >> (64 - SHARD_BITS)) else {
-            unreachable!("a few bits fit a usize");
-        };
-        &self.shards[high]
+        // The table tells entries apart by the highest 7 bits before it compares them, and finds
+        // their place by the lowest: neither may be the same throughout a shard.
+        &self.shards[index(hash >> 40) % SHARDS]
     }
 }
 
@@ -280,8 +280,7 @@ const INLINE_ENTITY_BYTES: usize = 24;
 /// Tile starts that an entry holds without memory of its own.
 const INLINE_START_COUNT: usize = 4;
 
-const SHARD_BITS: u32 = 7;
-const SHARDS: usize = 1 << SHARD_BITS;
+const SHARDS: usize = 128;
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Growth {

@@ -435,7 +435,9 @@ impl Log {
         frame_bytes: u64,
     ) -> Result<(Arc<dyn DiskFile>, u64), DiskError> {
         let file: Arc<dyn DiskFile> = Arc::from(self.disk.create(name)?);
-        let bytes = space_for(PAGE_BYTES + frame_bytes, self.options.allocate_bytes);
+        // Where no batch waits for the file, it is not filled ahead before one comes.
+        let step = if frame_bytes == 0 { PAGE_BYTES } else { self.options.allocate_bytes };
+        let bytes = space_for(PAGE_BYTES + frame_bytes, step);
         file.allocate(bytes)?;
         Ok((file, bytes))
     }
