@@ -262,7 +262,7 @@ impl Model {
     fn draw(&mut self, dice: &mut Dice, now: i64) -> Write {
         // Hashes of few fields lose their last one now and then, those of many grow large.
         let number = dice.roll(12);
-        let has_few = number % 2 == 0;
+        let has_few = number.is_multiple_of(2);
         let key = format!("key-{number}");
         let field = format!("field-{}", dice.roll(if has_few { 2 } else { 300 }));
         let value = "v".repeat(usize::try_from(dice.roll(40)).unwrap());
