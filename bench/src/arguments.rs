@@ -37,6 +37,8 @@ pub enum Command {
     Embedded(EmbeddedArguments),
     /// Fills a store inside this process and measures how long it takes to open again.
     Restart(RestartArguments),
+    /// Updates a store inside this process and measures what its compaction costs.
+    Compaction(CompactionArguments),
 }
 
 /// Arguments of `compare`.
@@ -209,6 +211,26 @@ pub struct RestartArguments {
     #[arg(long, default_value_t = 5)]
     pub times: u32,
     /// Where the store's folder is made; by default beside this program.
+    #[arg(long)]
+    pub folder: Option<PathBuf>,
+}
+
+/// Arguments of `compaction`.
+#[derive(Debug, Args)]
+pub struct CompactionArguments {
+    /// Entities of the store, each with ten tiles.
+    #[arg(long, default_value_t = 300_000)]
+    pub entities: u32,
+    /// Events of random entities and days.
+    #[arg(long, default_value_t = 5_000_000)]
+    pub updates: u32,
+    /// Bytes of writes that are flushed at once.
+    #[arg(long, default_value_t = 64 << 20)]
+    pub overlay: usize,
+    /// Segments above which the store compacts: a row for each.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16])]
+    pub segments: Vec<usize>,
+    /// Where the stores' folders are made; by default beside this program.
     #[arg(long)]
     pub folder: Option<PathBuf>,
 }

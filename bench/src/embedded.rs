@@ -36,11 +36,28 @@ impl Embedded {
         overlay_bytes_max: usize,
         now_ms: i64,
     ) -> Result<Self, BenchError> {
+        Self::open_with(
+            folder,
+            EngineOptions { overlay_bytes_max, ..Self::options(durability) },
+            now_ms,
+        )
+    }
+
+    /// Opens a store in `folder`.
+    pub fn open_with(
+        folder: &Path,
+        options: EngineOptions,
+        now_ms: i64,
+    ) -> Result<Self, BenchError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(folder)?);
-        let options =
-            EngineOptions { overlay_bytes_max, ..EngineOptions::standard(durability, SEED) };
         let (engine, _) = Engine::open(Arc::clone(&disk), options, now_ms)?;
         Ok(Self { engine, now_ms, disk })
+    }
+
+    /// What stores are opened with where nothing else is measured.
+    #[must_use]
+    pub fn options(durability: Durability) -> EngineOptions {
+        EngineOptions::standard(durability, SEED)
     }
 
     /// Creates a view of `amount` with the features `total`, `payments` and `peak`.

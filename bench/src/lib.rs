@@ -3,6 +3,7 @@
 
 pub mod arguments;
 pub mod backfill;
+pub mod compaction;
 pub mod compare;
 pub mod dataset;
 pub mod embedded;

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use clap::Parser;
 use tilekv_bench::arguments::{
-    Arguments, BackfillArguments, Command, CompareArguments, EmbeddedArguments, FillArguments,
-    FillPeer, FootprintArguments, LoadArguments, RestartArguments, program_folder,
+    Arguments, BackfillArguments, Command, CompactionArguments, CompareArguments,
+    EmbeddedArguments, FillArguments, FillPeer, FootprintArguments, LoadArguments,
+    RestartArguments, program_folder,
 };
 use tilekv_bench::backfill::{backfill, to_markdown};
+use tilekv_bench::compaction::{self, CompactionLoad, run_compaction};
 use tilekv_bench::compare::{SEED, WRITTEN_SHARE, compare, run_contender};
 use tilekv_bench::dataset::Dataset;
 use tilekv_bench::embedded_load::run_embedded;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Load(arguments) => run_load(&arguments),
         Command::Embedded(arguments) => run_embedded_work(&arguments),
         Command::Restart(arguments) => run_restarts(&arguments),
+        Command::Compaction(arguments) => run_compactions(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -137,6 +140,13 @@ fn run_restarts(arguments: &RestartArguments) -> Result<(), BenchError> {
         print(&format!("open to first answer: {:.3} s", time.as_secs_f64()))?;
     }
     Ok(())
+}
+
+fn run_compactions(arguments: &CompactionArguments) -> Result<(), BenchError> {
+    let folder = arguments.folder.clone().unwrap_or_else(program_folder);
+    let CompactionArguments { entities, updates, overlay: overlay_bytes, .. } = *arguments;
+    let load = CompactionLoad { entities, updates, overlay_bytes };
+    print(&compaction::to_markdown(&run_compaction(&folder, load, &arguments.segments)?))
 }
 
 /// A row and a contender by name; without the contender, the row's first one.

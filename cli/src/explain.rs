@@ -193,7 +193,7 @@ unsealed    |······························???????
         (waiting.window_end, waiting.window_start) = (3 * HOUR, Some(-HOUR));
         (waiting.floor, waiting.holes) = (5 * HOUR, Vec::new());
         waiting.tiles.truncate(1);
-        let drawn = timeline(&waiting, 75);
+        let drawn = timeline(&waiting, 71);
         let expected = [
             "window    |────────────────────────────────────────····················|",
             "1h tiles  |··········██████████········································|",
