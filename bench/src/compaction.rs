@@ -175,7 +175,8 @@ impl Reads {
         is_done: &AtomicBool,
         duration: Duration,
     ) -> Result<(Duration, Duration), BenchError> {
-        let mut times = Histogram::<u64>::new(3).map_err(|_| BenchError::NotStaged)?;
+        let mut times = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)
+            .map_err(|_| BenchError::NotStaged)?;
         let mut random = Random::new(2);
         let started = Instant::now();
         while !is_done.load(Ordering::Relaxed) && started.elapsed() < duration {
