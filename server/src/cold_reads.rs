@@ -157,6 +157,17 @@ fn serve(shared: &Shared, read: ColdRead) {
     shared.clients.mailbox(thread).send(vec![(connection, delivery)]);
 }
 
+/// Answers a window read on the calling thread, which waits for the disk.
+pub(crate) fn answer_in_place(shared: &Shared, windows: ColdWindows) -> Result<Reply, ErrorReply> {
+    let started = Instant::now();
+    let answered = answer(shared, windows);
+    shared.metrics.cold.latency.record(started.elapsed(), 1);
+    match answered.map_err(|error| refuse(shared, &error))? {
+        SlowReply::Reply(reply) => Ok(reply),
+        SlowReply::Columns { .. } => unreachable!("columns answer native frames only"),
+    }
+}
+
 fn answer(shared: &Shared, windows: ColdWindows) -> Result<SlowReply, EngineError> {
     let ColdWindows { request, version, plan, now_ms, time, entities, form } = windows;
     let keys: Vec<&[u8]> = entities.iter().map(Bytes::as_ref).collect();

@@ -23,7 +23,7 @@ use tilekv_protocol::{
     ServiceCommand, TileCommand, ViewCommand, WindowCommand,
 };
 
-use crate::cold_reads::ColdWork;
+use crate::cold_reads::{self, ColdWork};
 use crate::family::Family;
 use crate::job_queue::JobWork;
 use crate::plans::Plans;
@@ -32,7 +32,7 @@ use crate::refuse;
 use crate::session::Session;
 use crate::shared::Shared;
 
-pub(crate) use about_connection::authenticate;
+pub(crate) use about_connection::{authenticate, is_password};
 pub(crate) use windows::engine_time;
 
 use scan::Scan;
@@ -92,6 +92,22 @@ pub(crate) fn dispatch(
         Command::Job(command) => jobs::run(context, command),
         Command::Record(command) => records::run(context, command),
         Command::Service(command) => services::run(context, command),
+    }
+}
+
+/// Answers a read of windows or of a service on the calling thread, which may wait for the disk.
+pub(crate) fn read_in_place(context: &Context<'_>, command: Command) -> Answer {
+    let action = match command {
+        Command::Window(command) => windows::run(context, command)?,
+        Command::Service(command) => services::run(context, command)?,
+        _ => return Err(ErrorReply::usage("expected a read of windows or of a service")),
+    };
+    match action {
+        Action::Reply(reply) => Ok(reply),
+        Action::Cold(ColdWork::Windows(windows)) => {
+            cold_reads::answer_in_place(context.shared, *windows)
+        }
+        _ => Err(ErrorReply::usage("expected a read of windows or of a service")),
     }
 }
 

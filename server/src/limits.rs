@@ -101,6 +101,12 @@ pub(crate) const LISTEN_BACKLOG: i32 = 1024;
 /// against the process's limit.
 pub(crate) const RESERVED_DESCRIPTOR_COUNT: u64 = 128;
 
+/// Bytes of a question's body over HTTP; those of one frame, where that is less.
+pub(crate) const HTTP_BODY_BYTES_MAX: usize = 16 << 20;
+
+/// Questions over HTTP that run at the same time; more wait.
+pub(crate) const HTTP_READ_THREAD_COUNT_MAX: usize = 4;
+
 /// Bytes of the password file.
 pub(crate) const PASSWORD_BYTES_MAX: usize = 1024;
 

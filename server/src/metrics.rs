@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) started: Instant,
     /// One set per network thread.
     pub(crate) threads: Vec<Arc<ThreadMetrics>>,
+    /// The set of the threads that answer reads over HTTP; it counts with the others.
+    pub(crate) http: Arc<ThreadMetrics>,
     /// Written by the committer.
     pub(crate) commits: CommitMetrics,
     /// Written by the job workers.
@@ -134,9 +136,11 @@ impl Metrics {
     /// Zero everywhere, for that many network threads.
     pub(crate) fn new(thread_count: usize) -> Self {
         let threads = (0..thread_count).map(|_| Arc::new(ThreadMetrics::new())).collect();
+        let http = Arc::new(ThreadMetrics::new());
         Self {
             started: Instant::now(),
             threads,
+            http,
             commits: CommitMetrics::default(),
             jobs: JobMetrics::default(),
             cold: ColdMetrics::default(),
@@ -145,7 +149,7 @@ impl Metrics {
 
     /// The sum of one counter over all network threads.
     pub(crate) fn sum(&self, counter: impl Fn(&ThreadMetrics) -> &Counter) -> u64 {
-        self.threads.iter().map(|thread| counter(thread).get()).sum()
+        self.sets().map(|set| counter(set).get()).sum()
     }
 
     /// Commands of one family that ended so.
@@ -156,7 +160,7 @@ impl Metrics {
     /// Counts of one command over all network threads.
     pub(crate) fn command(&self, id: CommandId) -> CommandStatistics {
         let sum = |counter: fn(&CommandMetrics) -> &Counter| -> u64 {
-            self.threads.iter().map(|thread| counter(&thread.commands[id.index()]).get()).sum()
+            self.sets().map(|set| counter(&set.commands[id.index()]).get()).sum()
         };
         CommandStatistics {
             calls: sum(|counts| &counts.calls),
@@ -165,11 +169,15 @@ impl Metrics {
         }
     }
 
+    fn sets(&self) -> impl Iterator<Item = &Arc<ThreadMetrics>> {
+        self.threads.iter().chain([&self.http])
+    }
+
     /// Latencies of one family over all network threads.
     pub(crate) fn latency(&self, family: Family) -> LatencySnapshot {
         let mut total = LatencySnapshot::empty();
-        for thread in &self.threads {
-            thread.families[family.index()].latency.add_to(&mut total);
+        for set in self.sets() {
+            set.families[family.index()].latency.add_to(&mut total);
         }
         total
     }

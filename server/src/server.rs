@@ -4,8 +4,8 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ pub(crate) fn run(mut config: Config) -> Result<(), StartError> {
     let http_listener = http::bind(config.http_address)
         .map_err(|error| format!("cannot listen on {} for HTTP: {error}", config.http_address))?;
     let http_address = http_listener.local_addr()?;
-    let site = Site { lifecycle: Arc::clone(&lifecycle), shared: Arc::new(OnceLock::new()) };
+    let site = Site::new(Arc::clone(&lifecycle));
     http::start(http_listener, site.clone())?;
     memory::start_background_purge();
 

@@ -122,7 +122,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         unit: "TCP port",
         default: "8454",
         places: Places::Everywhere,
-        meaning: "Port of `/metrics`, `/healthz` and `/readyz`. 0 picks a free one.",
+        meaning: "Port of `/metrics`, `/healthz`, `/readyz` and reads as JSON. 0 picks a free one.",
     },
     Setting {
         name: "data_dir",

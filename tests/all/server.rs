@@ -14,6 +14,7 @@ mod flights;
 mod flights_load;
 mod flights_read;
 mod framing;
+mod http_reads;
 mod job_kills;
 mod jobs;
 mod kill_writers;

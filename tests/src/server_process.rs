@@ -186,7 +186,12 @@ impl ServerProcess {
 
     /// GETs a path of the HTTP port; 0 is a server that does not answer.
     pub fn http(&self, path: &str) -> (u16, String) {
-        http_get(self.http_address, path).unwrap_or_default()
+        http(self.http_address, &format!("GET {path}"), &[], b"").unwrap_or_default()
+    }
+
+    /// POSTs a body to a path of the HTTP port; 0 is a server that does not answer.
+    pub fn http_post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+        http(self.http_address, &format!("POST {path}"), headers, body).unwrap_or_default()
     }
 
     /// Everything that servers of this folder have logged.
@@ -267,10 +272,19 @@ fn addresses(child: &mut Child, output: &mut String) -> Option<(SocketAddr, Sock
     }
 }
 
-fn http_get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+fn http(
+    address: SocketAddr,
+    asked: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(patience::DEADLINE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+    let length = body.len();
+    let mut head = format!("{asked} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+    headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+    stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n").as_bytes())?;
+    stream.write_all(body)?;
     let mut response = String::new();
     stream.read_to_string(&mut response)?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));

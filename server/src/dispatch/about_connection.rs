@@ -100,22 +100,34 @@ pub(crate) fn authenticate(
     session: &mut Session,
     credentials: &Credentials,
 ) -> Result<(), ErrorReply> {
-    let is_default = credentials.user.as_ref().is_none_or(|user| user.as_ref() == b"default");
     let Some(password) = &context.shared.config.password else {
         if credentials.user.is_some() {
-            return if is_default { Ok(()) } else { Err(refuse::wrong_password()) };
+            return if is_default_user(credentials) {
+                Ok(())
+            } else {
+                Err(refuse::wrong_password())
+            };
         }
         let sentence = "AUTH <password> called without any password configured for the default \
                         user. Are you sure your configuration is correct?";
         return Err(ErrorReply::usage(sentence));
     };
-    let matches = equal_in_constant_time(&credentials.password, password.as_bytes());
-    if !is_default || !matches {
+    if !is_password(credentials, password) {
         tracing::warn!(peer = %session.client.peer, "authentication failed");
         return Err(refuse::wrong_password());
     }
     session.authenticate(context.shared);
     Ok(())
+}
+
+/// Whether these are the user `default`, named or not, and this password.
+pub(crate) fn is_password(credentials: &Credentials, password: &str) -> bool {
+    let matches = equal_in_constant_time(&credentials.password, password.as_bytes());
+    matches && is_default_user(credentials)
+}
+
+fn is_default_user(credentials: &Credentials) -> bool {
+    credentials.user.as_ref().is_none_or(|user| user.as_ref() == b"default")
 }
 
 /// Takes as long for a nearly right password as for a wholly wrong one.
